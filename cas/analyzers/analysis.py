@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeAlias
 
 from cas.analyzers.analyzer import Analyzer
+from cas.analyzers.prepared import PreparedCrash, PreparedCrashes, renewed
 from cas.analyzers.running import Ran, Runner
-from cas.analyzers.subject import Subject, Subjects, renewed
 from cas.analyzers.unfinished import UnfinishedRun
 from cas.archive.archive import Archive, IndexBehind
 from cas.archive.record import Info
@@ -19,6 +20,8 @@ from cas.choices import AnalyzerKind
 from cas.errors import CasError, NotPermitted
 from cas.text import one_line, short_line
 
+Running: TypeAlias = "dict[Future[tuple[Ran, ...]], tuple[str, ExitStack]]"
+"""The id of the crash on which something runs, and what keeps its files from a purge."""
 _AHEAD = 1
 """Crashes that are made ready while so many as may run are running."""
 
@@ -42,7 +45,7 @@ class Analysis:
     analyzers: tuple[Analyzer, ...]
     """The one that is wanted behind those that it needs."""
     runner: Runner
-    subjects: Subjects
+    subjects: PreparedCrashes
     run: UnfinishedRun
     by: str
     """Who wants it."""
@@ -59,7 +62,7 @@ class Analysis:
         :param jobs: runs at a time
         """
         waiting = deque(each for each in ids if each not in self.run.failures)
-        running = dict[Future[tuple[Ran, ...]], str]()
+        running: Running = {}
         pool = ThreadPoolExecutor(jobs, "analyzer")
         try:
             for crash_id in ids:
@@ -73,10 +76,10 @@ class Analysis:
         finally:
             self.runner.stopping.set()
             pool.shutdown(cancel_futures=True)
+            for _, lease in running.values():
+                lease.close()
 
-    def _begin(
-        self, crash_id: str, pool: ThreadPoolExecutor, running: dict[Future[tuple[Ran, ...]], str]
-    ) -> None:
+    def _begin(self, crash_id: str, pool: ThreadPoolExecutor, running: Running) -> None:
         """Make a crash ready and have it run; what cannot be run is done at once."""
         try:
             info = self.archive.read(crash_id)
@@ -91,22 +94,26 @@ class Analysis:
             self.run.output(crash_id).write_bytes(b"")
             self.run.note_done(crash_id, str(error))
             return
-        running[pool.submit(self._run_all, subject)] = crash_id
+        lease = ExitStack()
+        with suppress(CasError):  # who may not write there cannot keep it from a purge
+            lease.enter_context(self.archive.using(crash_id))
+        running[pool.submit(self._run_all, subject)] = crash_id, lease
 
-    def _take_ended(self, running: dict[Future[tuple[Ran, ...]], str]) -> None:
+    def _take_ended(self, running: Running) -> None:
         """Wait until a run has ended, and take what it gave."""
         if not running:
             return
         ended, _ = wait(running, return_when=FIRST_COMPLETED)
         for future in ended:
-            crash_id = running.pop(future)
+            crash_id, lease = running.pop(future)
+            lease.close()
             runs = future.result()
             failure = next((ran.failure for ran in runs if ran.failure), None)
             with suppress(IndexBehind):
                 failure = self._record(crash_id, runs) or failure
             self.run.note_done(crash_id, failure)
 
-    def _run_all(self, subject: Subject) -> tuple[Ran, ...]:
+    def _run_all(self, subject: PreparedCrash) -> tuple[Ran, ...]:
         """Run all analyzers on a crash, until one fails."""
         runs = list[Ran]()
         with self.run.output(subject.id).open("wb") as output:
@@ -129,6 +136,8 @@ class Analysis:
 
         :raises IndexBehind: it is recorded, and the database does not know of it
         """
+        if all(each.kind is AnalyzerKind.COMMAND for each in self.analyzers):
+            return None
         try:
             with self.archive.changing(crash_id) as draft:
                 info = draft.info

@@ -42,9 +42,14 @@ class Analyzer:
     is_trusted: bool = False
     """Only whoever owns the archive can have written it: it may run by itself."""
 
+    is_command: bool = False
+    """It is a command of the debugger, which has no other name."""
+
     @property
     def kind(self) -> AnalyzerKind:
         """What runs it."""
+        if self.is_command:
+            return AnalyzerKind.COMMAND
         return kind_of(self.name, self.text)
 
     @property

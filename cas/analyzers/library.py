@@ -21,6 +21,7 @@ import msgspec
 from msgspec import Meta
 
 from cas.analyzers.analyzer import TEXT_LIMIT, Analyzer, WrongAnalyzer, checked_analyzer_name
+from cas.analyzers.command import CRASH_COMMANDS, is_debuggers
 from cas.archive.archive import Archive
 from cas.errors import CasError, Refused, UsageError
 from cas.files import shipped
@@ -36,7 +37,7 @@ _RECORD_LIMIT = 64 << 10
 class NoAnalyzer(UsageError):
     """There is no analyzer of this name."""
 
-    hint = "to see which there are: cas analyzers"
+    hint = "to see which there are: cas analyzers; a debugger's command is one word: 'bt -a'"
 
 
 class Whose(Record, frozen=True, kw_only=True):
@@ -84,6 +85,17 @@ class Library:
             )
         return found
 
+    def meant(self, word: str) -> tuple[Analyzer, ...]:
+        """What a word of a command line means: an analyzer behind all that it needs, or else a
+        command of the debugger.
+
+        :raises NoAnalyzer: it means nothing
+        :raises WrongAnalyzer: they need one another
+        """
+        if word not in self.all() and is_debuggers(word):
+            return (Analyzer(word, word.encode("utf-8", "surrogateescape"), is_command=True),)
+        return self.in_order(word)
+
     def in_order(self, name: str) -> tuple[Analyzer, ...]:
         """An analyzer behind all that it needs, in the order in which they have to run.
 
@@ -108,6 +120,8 @@ class Library:
         :raises CasError: it cannot be written
         """
         name = checked_analyzer_name(analyzer.name)
+        if name in CRASH_COMMANDS:
+            raise WrongAnalyzer(f"{name} is a command of crash", hint="give it another name")
         if not analyzer.text.strip():
             raise WrongAnalyzer(
                 f"the analyzer {name} has no text", hint=f"cas analyzer {name} < FILE"

@@ -13,12 +13,14 @@ from tempfile import TemporaryDirectory
 from typing import BinaryIO
 
 from cas.analyzers.analyzer import Analyzer
+from cas.analyzers.command import CommandRun
+from cas.analyzers.prepared import PreparedCrash
 from cas.analyzers.sayings import Said, SayingPipe
 from cas.analyzers.shell import ShellPlaces, shell_program
-from cas.analyzers.subject import Subject
 from cas.choices import AnalyzerKind
 from cas.engines.drgn.analyzing import AnalyzerCall, python_program
-from cas.supervise import Child, Confinement, VisibleFiles, describe_status
+from cas.settings.config import Config
+from cas.supervise import Child, Confinement, VisibleFiles, describe_status, find_program
 from cas.text import short_line
 from cas.units import human_size
 
@@ -57,27 +59,39 @@ class Runner:
     confinement: Confinement
     """Its directory gets one for each run."""
     limits: Limits
-    crash: Path | None = None
-    """The crash program that is called ``crash`` there, if not the system's."""
+    config: Config
     stopping: threading.Event = field(default_factory=threading.Event)
     """Set when all runs shall end at once."""
 
-    def run(self, analyzer: Analyzer, subject: Subject, output: BinaryIO) -> Ran:
+    def run(self, analyzer: Analyzer, subject: PreparedCrash, output: BinaryIO) -> Ran:
         """Run an analyzer; what it prints goes into a file.
 
         :raises Stopped: it was told to stop
         """
+        if analyzer.kind is AnalyzerKind.COMMAND:
+            return self._run_command(analyzer, subject, output)
         if analyzer.kind is AnalyzerKind.PYTHON:
             return self._run_python(analyzer, subject, output)
         with self._room(subject.id) as room, SayingPipe() as pipe:
-            places = ShellPlaces.prepare(room, subject, analyzer, self.confinement, self.crash)
+            crash = find_program(self.config.crash)
+            places = ShellPlaces.prepare(room, subject, analyzer, self.confinement, crash)
             words, confinement, view = shell_program(places, pipe.theirs)
             return self._watched(words, confinement, view, pipe, output)
 
-    def _run_python(self, analyzer: Analyzer, subject: Subject, output: BinaryIO) -> Ran:
+    def _run_command(self, analyzer: Analyzer, subject: PreparedCrash, output: BinaryIO) -> Ran:
         if subject.case is None:
-            why = subject.why_no_kernel
-            return Ran(str(why) if why else "it is a kernel log, which drgn has nothing to open of")
+            return Ran(subject.why_no_case)
+        with self._room(subject.id) as room:
+            run = CommandRun(
+                *(analyzer.name, subject.case, subject, self.config),
+                *(replace(self.confinement, directory=room), self._read),
+                lambda child, into: self._follow(child, None, into),
+            )
+            return Ran(run.run(output, self.limits.timeout_s, self.limits.output_bytes))
+
+    def _run_python(self, analyzer: Analyzer, subject: PreparedCrash, output: BinaryIO) -> Ran:
+        if subject.case is None:
+            return Ran(subject.why_no_case)
         death = None
         while True:
             with self._room(subject.id) as room, SayingPipe() as pipe:
@@ -112,18 +126,30 @@ class Runner:
         said = pipe.said()
         return Ran("; ".join(filter(None, (failure, *said.wrong))) or None, said)
 
-    def _follow(self, child: Child, pipe: SayingPipe, output: BinaryIO) -> str | None:
-        """Take what it writes; why it is no good in the end, if so."""
-        deadline, left_bytes = time.monotonic() + self.limits.timeout_s, self.limits.output_bytes
-        while (data := child.read(min(LOOK_S, max(0.0, deadline - time.monotonic())))) != b"":
+    def _read(self, child: Child, timeout_s: float) -> bytes | None:
+        """What a program wrote next, as `Child.read`.
+
+        :raises Stopped: it shall end
+        """
+        deadline = time.monotonic() + timeout_s
+        while True:
+            left_s = max(0.0, deadline - time.monotonic())
+            data = child.read(min(LOOK_S, left_s))
             if self.stopping.is_set():
                 raise Stopped
+            if data is not None or child.fault or left_s <= LOOK_S:
+                return data
+
+    def _follow(self, child: Child, pipe: SayingPipe | None, output: BinaryIO) -> str | None:
+        """Take what it writes; why it is no good in the end, if so."""
+        deadline, left_bytes = time.monotonic() + self.limits.timeout_s, self.limits.output_bytes
+        while (data := self._read(child, min(LOOK_S, deadline - time.monotonic()))) != b"":
             if data:
                 output.write(data[:left_bytes])
                 left_bytes -= len(data)
             if left_bytes < 0:
                 return f"it wrote more than {human_size(self.limits.output_bytes)}"
-            if pipe.is_over:
+            if pipe and pipe.is_over:
                 return None  # which is said
             if data is None and child.fault:
                 return child.fault

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Self
 
 from cas.analyzers.analyzer import Analyzer
-from cas.analyzers.subject import Subject
+from cas.analyzers.prepared import PreparedCrash
 from cas.archive.shown import words_of
 from cas.engines.drgn.starting import home_of_drgn
 from cas.errors import EngineError
@@ -30,7 +30,7 @@ class ShellPlaces:
 
     room: Path
     """A directory of the run's own; without a sandbox it is written to."""
-    subject: Subject
+    subject: PreparedCrash
     confinement: Confinement
     files: Mapping[Path, str]
     """Where each file is found in the sandbox."""
@@ -39,7 +39,7 @@ class ShellPlaces:
     def prepare(
         cls,
         room: Path,
-        subject: Subject,
+        subject: PreparedCrash,
         analyzer: Analyzer,
         confinement: Confinement,
         crash: Path | None,
@@ -140,7 +140,7 @@ def find_shell() -> Path:
     return found
 
 
-def _words(subject: Subject) -> str:
+def _words(subject: PreparedCrash) -> str:
     """Every value of what is known, a line each behind its dotted name, for `cas_info`."""
     words = words_of(subject.shown)
     return "".join(f"{word.name}\t{one_line(word.value)}\n" for word in words)

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 from cas.analyzers.analysis import Analysis
 from cas.analyzers.library import Library
+from cas.analyzers.prepared import PreparedCrashes
 from cas.analyzers.running import ANALYZER_S, Limits, Runner
-from cas.analyzers.subject import Subjects
 from cas.analyzers.unfinished import unfinished_run
 from cas.archive.archive import Archive
+from cas.commands.crash_lines import ls_line
 from cas.commands.invocation import Done, Output, World
 from cas.errors import Interrupted
-from cas.model.archived import SHORT_DIGITS, Selection
+from cas.model.archived import SHORT_DIGITS, CrashLine, Selection
 from cas.settings.person import person
 from cas.settings.users import account
-from cas.supervise import Confinement, find_program, find_sandbox, scratch
+from cas.supervise import Confinement, find_sandbox, scratch
 
 NOTHING_MEANT = 2
 FAILED = 1
@@ -42,8 +43,9 @@ def analyze(selection: Selection, wanted: Wanted, archive: Archive, world: World
     :raises NoAnalyzer: there is no such analyzer
     :raises TryAgain: the database is of no use; what was said is recorded all the same
     """
-    analyzers = Library(archive).in_order(wanted.name)
-    ids = [line.id for line in archive.store.crashes.lines(selection)]
+    analyzers = Library(archive).meant(wanted.name)
+    lines = list(archive.store.crashes.lines(selection))
+    ids = [line.id for line in lines]
     if not ids:
         world.progress.warn("no crash of the archive is meant; to see what it has: cas ls")
         return NOTHING_MEANT
@@ -63,15 +65,18 @@ def analyze(selection: Selection, wanted: Wanted, archive: Archive, world: World
         runner = Runner(
             Confinement(directory, rules, sandbox=sandbox),
             Limits(wanted.timeout_s or ANALYZER_S, rules.section_bytes),
-            find_program(world.config.crash),
+            world.config,
         )
-        subjects = Subjects(archive, world.config, world.progress, stack)
+        subjects = PreparedCrashes(archive, world.config, world.progress, stack)
         at_s = int(world.now.timestamp())
         analysis = Analysis(archive, analyzers, runner, subjects, run, by, at_s)
         failed = 0
         jobs = wanted.jobs or len(os.sched_getaffinity(0))
         try:
+            heads = _heads(lines) if analyzers[-1].is_command else {}
             for done in analysis.over(ids, jobs):
+                if done.id in heads:
+                    yield Done(heads[done.id])
                 yield from _lines(done.output)
                 if done.failure:
                     failed += 1
@@ -80,6 +85,13 @@ def analyze(selection: Selection, wanted: Wanted, archive: Archive, world: World
             again = "what is done is kept; the same command goes on with the rest"
             raise Interrupted(again) from interruption
     return _status(analysis, len(ids), failed, world)
+
+
+def _heads(lines: Sequence[CrashLine]) -> dict[str, str]:
+    """A line for each crash, above what a debugger says of it; one crash needs none."""
+    if len(lines) == 1:
+        return {}
+    return {line.id: f"== {ls_line(line)}" for line in lines}
 
 
 def _status(analysis: Analysis, number: int, failed: int, world: World) -> int:

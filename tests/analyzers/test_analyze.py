@@ -88,7 +88,8 @@ second"
     }
     assert found["tickets"] == ["T-1", "X-1"]
     (change,) = changes(site_b, crashes[0])
-    digest = json.loads(site_b.cas("analyzers", "--json").stdout)[0]["digest"][:19]
+    listed = {each["name"]: each for each in json.loads(site_b.cas("analyzers", "--json").stdout)}
+    digest = listed["say"]["digest"][:19]
     assert change.startswith(f"analyze say {digest} by {getpass.getuser()}: set odd, set tree")
     add(site_b, "unsay", "cas_unset tree; cas_unset plain; cas_unset odd; cas_unticket X-1")
     assert site_b.cas("analyze", crashes[0], "unsay").returncode == 0
@@ -264,3 +265,27 @@ def test_an_analyzer_reaches_nothing_of_the_site(
     assert not any(line.startswith(("sees", "writes")) for line in seen)
     assert {"vmcore", "vmlinux"} < set(seen)
     assert interface.strip() == "lo"
+
+
+def test_a_command_of_the_debugger_does_in_the_place_of_an_analyzer(
+    site_b: Site, crashes: list[str]
+) -> None:
+    site_b.settings["engine"] = "drgn"
+    done = site_b.cas("analyze", "type=crash", "sys -t")
+    assert done.returncode == 0, done.stderr
+    heads, answers = done.stdout.splitlines()[::2], done.stdout.splitlines()[1::2]
+    assert [head.split()[:2] for head in heads] == [["==", each[:16]] for each in crashes]
+    assert answers == ["TAINTED_MASK: 1080  GDO"] * 3
+    done = site_b.cas("analyze", crashes[0], "dis nosuch")
+    assert (done.returncode, done.stdout) == (1, "dis: symbol not found: nosuch\n")
+    assert changes(site_b, crashes[0]) == []
+
+
+def test_a_command_runs_in_crash_where_there_is_one(site_b: Site, crashes: list[str]) -> None:
+    needs("crash")
+    site_b.settings["engine"] = "auto"
+    done = site_b.cas("analyze", crashes[0], "sys -t")
+    assert (done.returncode, done.stdout) == (0, "TAINTED_MASK: 1080  DO\n"), done.stderr
+    done = site_b.cas("analyze", crashes[0], "nosuch it")
+    assert done.returncode == 1
+    assert "crash: command not found: nosuch" in done.stderr

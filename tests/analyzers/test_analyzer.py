@@ -158,3 +158,20 @@ def test_a_stored_analyzer_takes_the_place_of_a_shipped_one(library: Library) ->
     assert library.get("signature").author == "bmc"
     library.remove("signature")
     assert library.get("signature").author is None
+
+
+@pytest.mark.parametrize(
+    ("word", "is_command"),
+    [("bt", True), ("bt -a", True), ("no such", True), ("btt", False), ("a\nb c", False)],
+)
+def test_a_command_has_a_blank_or_is_crashs(library: Library, word: str, is_command: bool) -> None:
+    if is_command:
+        assert library.meant(word)[-1].is_command
+    else:
+        with pytest.raises(NoAnalyzer):
+            library.meant(word)
+
+
+def test_no_analyzer_is_called_like_a_command(library: Library) -> None:
+    with pytest.raises(WrongAnalyzer, match="bt is a command of crash"):
+        add(library, "bt", "echo")

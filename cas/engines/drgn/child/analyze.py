@@ -10,6 +10,7 @@ import json
 import os
 import sys
 import traceback
+from collections.abc import Mapping
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ import drgn.cli
 
 from cas.engines.drgn.child.fit import Known
 from cas.engines.drgn.child.target import CannotOpen, File, Request, Target
+from cas.model.evidence import Evidence
 
 CANNOT_OPEN = 4
 """Exit status: the dump could not be opened."""
@@ -67,6 +69,28 @@ class Sayings:
             data = data[os.write(self._pipe, data) :]
 
 
+class Looking:
+    """Lets an analyzer use the detectors by which a job looks for evidence."""
+
+    def __init__(self, target: Target, info: Mapping[str, Any]) -> None:
+        self._target = target
+        self._facts = {
+            "arch": info.get("arch"),
+            "kind": info.get("kind"),
+            "uptime_s": info.get("uptime"),
+            "kmods": info.get("modules"),
+        }
+
+    def evidence(self, *detectors: str) -> list[Evidence]:
+        """What detectors find, each with ``sentence``, ``source``, ``command`` and ``details``.
+
+        :raises LookupError: there is no such detector
+        """
+        from cas.engines.drgn.child.detect import evidence_by  # few analyzers need it
+
+        return evidence_by(self._target, self._facts, detectors)
+
+
 def main(vmcore: str, vmlinux: str, analyzer: str, about: str, *kmods: str) -> None:
     """Open a dump and run an analyzer on it.
 
@@ -102,6 +126,7 @@ def main(vmcore: str, vmlinux: str, analyzer: str, about: str, *kmods: str) -> N
         "__name__": "__main__",
         "__file__": analyzer,
     }
+    variables["evidence"] = Looking(target, call["info"]).evidence
     try:
         code = compile(Path(analyzer).read_bytes(), "analyzer", "exec", dont_inherit=True)
         exec(code, variables)  # noqa: S102  what it is for; this process is confined

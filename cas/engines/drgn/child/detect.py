@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
@@ -16,6 +16,7 @@ from cas.detectors.running import run_detector, skipped
 from cas.engines.drgn.child.backtrace import NotPanicked, frame_of, kernel_frames, panic_cpu, unwind
 from cas.engines.drgn.child.target import Target
 from cas.model.code import Frame
+from cas.model.evidence import Evidence
 
 TOTAL_S = 3.0
 """Seconds of the processor for all detectors; those behind are skipped."""
@@ -45,6 +46,19 @@ def detections(
             yield {"detecting": detector.name, "title": detector.title}
             found = run_detector(detector, case)
         yield {"detection": asdict(found)}
+
+
+def evidence_by(target: Target, facts: Mapping[str, Any], names: Sequence[str]) -> list[Evidence]:
+    """What some detectors find; one that does not come to its end gives what it had by then.
+
+    :param names: of modules below ``cas/detectors``
+    :raises LookupError: there is no such detector
+    """
+    known = {each.name: each for each in detectors_of()}
+    if wrong := [name for name in names if name not in known]:
+        raise LookupError(f"there is no detector {wrong[0]!r}; there is: {', '.join(known)}")
+    case = case_of(target, facts)
+    return [one for name in names for one in run_detector(known[name], case).evidence]
 
 
 def case_of(target: Target, facts: Mapping[str, Any]) -> Case:

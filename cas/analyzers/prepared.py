@@ -30,7 +30,7 @@ HAVING_DUMP = frozenset({Presence.HERE, Presence.TRUNCATED, Presence.ELSEWHERE})
 
 
 @dataclass(frozen=True, slots=True)
-class Subject:
+class PreparedCrash:
     """A crash that analyzers are run on."""
 
     info: Info
@@ -48,6 +48,13 @@ class Subject:
     """All files of kernel modules, also those without: crash takes them, too."""
 
     @property
+    def why_no_case(self) -> str:
+        """Why no debugger can open it."""
+        if self.why_no_kernel:
+            return str(self.why_no_kernel)
+        return "it is a kernel log, in which a debugger has nothing to open"
+
+    @property
     def id(self) -> str:
         """The crash's."""
         return self.info.id
@@ -58,7 +65,7 @@ class Subject:
         return json_text(dict(self.shown), indent=4) + "\n"
 
 
-class Subjects:
+class PreparedCrashes:
     """Makes subjects of crashes; each kernel is looked for once, and kept to the end."""
 
     def __init__(
@@ -82,7 +89,7 @@ class Subjects:
             return None
         return self._archive.path_of(info, best)
 
-    def of(self, info: Info, dump: Path, *, for_debugger: bool) -> Subject:
+    def of(self, info: Info, dump: Path, *, for_debugger: bool) -> PreparedCrash:
         """A crash with all that an analyzer needs.
 
         :param for_debugger: the dump itself is read, and files of kernel modules are looked for
@@ -111,7 +118,7 @@ class Subjects:
             require_modest(found)
             with_debuginfo, kmods = self._kmods(info, match)
             case = Case(found, vmlinux, with_debuginfo)
-        return Subject(
+        return PreparedCrash(
             *(info, dump, shown, identity.arch or None, identity.osrelease, vmlinux, why, case),
             kmods=kmods,
         )
@@ -145,12 +152,14 @@ class Subjects:
         """Files of the kernel modules that were loaded, which the cache has: those that have debug
         information, and all.
 
-        Their build-ids are known by the crash's jobs.
+        Their build-ids are known by the crash's jobs and uploads.
         """
         wanted: dict[str, str] = {}
-        for name in reversed(info.jobs):
+        places = [self._archive.work_directory / name for name in reversed(info.jobs)]
+        uploaded = self._archive.answer_of(info)
+        for place in (*places, *([uploaded] if uploaded else [])):
             try:
-                answer = load_result(self._archive.work_directory / name).answer
+                answer = load_result(place).answer
             except CasError:
                 continue
             if answer:
@@ -162,7 +171,7 @@ class Subjects:
         return found.debug_files, dict(found.files)
 
 
-def renewed(subject: Subject, info: Info) -> Subject:
+def renewed(subject: PreparedCrash, info: Info) -> PreparedCrash:
     """The same crash after something was said of it."""
     shown = shown_info(info, str(subject.dump)) | {"presence": subject.shown["presence"]}
     return replace(subject, info=info, shown=shown)
