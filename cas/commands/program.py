@@ -93,13 +93,17 @@ def _carried_out(asked: Asked, console: Console) -> Output:
     try:
         return (yield from asked.command(world))
     except NotPermitted as error:
-        error.hint = users.hint(error, config)
+        error.hint = _remedy(error, config)
         raise
     except OSError as error:  # where nobody thought of it
         if (denied := denial(error)) is None:
             raise
-        denied.hint = users.hint(denied, config)
+        denied.hint = _remedy(denied, config)
         raise denied from error
+
+
+def _remedy(error: NotPermitted, config: Config) -> str:
+    return users.through_sudo(error, config, sys.argv) or users.hint(error, config)
 
 
 def _begin_as_user(asked: Asked, console: Console) -> tuple[Config, Mapping[Path, int]]:

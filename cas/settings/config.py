@@ -53,6 +53,8 @@ class Config:
     casuser: str | None = None
     result_group: str | None = None
     """The group that may read the results of new jobs; ``None``: their owner alone."""
+    engineer_group: str | None = None
+    """The group whose members may become ``casuser`` by sudo(8); ``None``: there is none."""
     packages: PackageRules = field(default_factory=PackageRules)
     cache: CacheRules = field(default_factory=CacheRules)
     debuginfod: DebuginfodRules = field(default_factory=DebuginfodRules)
@@ -349,6 +351,7 @@ _STORE_DIRECTIVES: dict[str, tuple[str, Callable[[str], Any]]] = {
 _DIRECTIVES: dict[str, tuple[str, Callable[[str], Any]]] = {
     "casuser": ("casuser", str),
     "resultGroup": ("result_group", str),
+    "engineerGroup": ("engineer_group", str),
     "kernels": ("kernels", _absolute),
     "rpmFilter": ("packages.rpm_filter", str),
     "debFilter": ("packages.deb_filter", str),

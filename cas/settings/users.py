@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import grp
 import os
 import pwd
 import shlex
 import stat
 import sys
-from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -125,6 +126,36 @@ def remedy(obstacle: Path, config: Config) -> str | None:
     if owner != ROOT:
         return f"have {user_name(owner)} do it, or see USERS in cas.conf(5)"
     return command_to_give(config, user, obstacle)
+
+
+def through_sudo(error: NotPermitted, config: Config, argv: Sequence[str]) -> str | None:
+    """The command that an engineer has to type instead of his own, which came to what is casuser's.
+
+    :param argv: the command, with the program's name
+    :return: ``None`` for anybody else, and for what is his own
+    """
+    if not config.casuser or not is_engineer(config):
+        return None
+    try:
+        owner = error.obstacle.lstat().st_uid if error.obstacle else None
+    except OSError:
+        owner = None
+    if owner == os.geteuid():
+        return None
+    program, *words = argv
+    return f"type: sudo -u {shlex.quote(config.casuser)} {shlex.join([Path(program).name, *words])}"
+
+
+def is_engineer(config: Config) -> bool:
+    """Whether this user is in the group whose members may become ``casuser``, and is not he."""
+    uid = os.geteuid()
+    if not config.engineer_group or uid == ROOT or config.casuser in (user_name(uid), str(uid)):
+        return False
+    try:
+        gid = grp.getgrnam(config.engineer_group).gr_gid
+    except KeyError:
+        gid = int(config.engineer_group) if config.engineer_group.isdigit() else -1
+    return gid in (os.getegid(), *os.getgroups())
 
 
 def roots_remedy(path: Path, config: Config) -> str | None:
