@@ -12,6 +12,7 @@ from cas.archive.archive import Archive
 from cas.catalogue import Catalogue
 from cas.choices import Verdict
 from cas.commands import Done, Output, World
+from cas.commands.auto_analyzers import run_auto_analyzers
 from cas.errors import AmbiguousKernel, CasError, JobBusy, KernelNotFound
 from cas.jobs.job import Job, job_name, load_job
 from cas.jobs.work_directory import WorkDirectory
@@ -183,7 +184,10 @@ def _go_on_with(job: Job, world: World) -> str | None:
         ended = load_job(job.directory)
         if ended.is_waiting:
             return Verdict.WAITING
-        return None if ended.is_stopped else report.verdict
+        if ended.is_stopped:
+            return None
+        run_auto_analyzers(report, world)
+        return report.verdict
     except JobBusy:
         world.progress.say(f"{told.name} is left to another run, which is working on it")
         return None

@@ -12,6 +12,7 @@ from cas.archive.keeping import fingerprint_of
 from cas.archive.record import File, Info
 from cas.choices import Fetch, Presence, Verdict
 from cas.commands import World
+from cas.commands.auto_analyzers import run_auto_analyzers
 from cas.engines.drgn.prestart import prestarted
 from cas.errors import CasError
 from cas.files.whole import writing_below
@@ -54,4 +55,5 @@ def complete(info: Info, file: File, archive: Archive, world: World, told: Progr
     ):
         again = f"cas upload {stored.vmcore}"
         done = Uploader(archive, world.config, told, opened, again).upload(job)
+    run_auto_analyzers(done.report, world)
     return done.report.verdict

@@ -6,13 +6,15 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from cas.analyzers.analysis import Analysis
+from cas.analyzers.analyzer import Analyzer
 from cas.analyzers.library import Library
 from cas.analyzers.prepared import PreparedCrashes
 from cas.analyzers.running import ANALYZER_S, Limits, Runner
-from cas.analyzers.unfinished import unfinished_run
+from cas.analyzers.unfinished import UnfinishedRun, unfinished_run
 from cas.archive.archive import Archive
 from cas.commands.crash_lines import ls_line
 from cas.commands.invocation import Done, Output, World
@@ -22,6 +24,10 @@ from cas.settings.person import person
 from cas.settings.users import account
 from cas.supervise import Confinement, find_sandbox, scratch
 
+AUTO_S = 60.0
+"""Seconds that an analyzer may take which runs by itself."""
+AUTO_LINES = 20
+"""Lines of what it prints that are told."""
 NOTHING_MEANT = 2
 FAILED = 1
 
@@ -37,6 +43,17 @@ class Wanted:
     timeout_s: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What lasts as long as a run."""
+
+    directory: Path
+    """Where programs run."""
+    leases: ExitStack
+    """Keeps what they use."""
+    run: UnfinishedRun
+
+
 def analyze(selection: Selection, wanted: Wanted, archive: Archive, world: World) -> Output:
     """Run an analyzer on all crashes that are meant.
 
@@ -49,27 +66,17 @@ def analyze(selection: Selection, wanted: Wanted, archive: Archive, world: World
     if not ids:
         world.progress.warn("no crash of the archive is meant; to see what it has: cas ls")
         return NOTHING_MEANT
-    by, rules = person(world.environment, world.config), world.config.supervision
+    by = person(world.environment, world.config)
     asked = (by, *(f"{each.name} {each.digest}" for each in analyzers), *wanted.spec)
     with ExitStack() as stack:
         directory = stack.enter_context(scratch())
-        sandbox, why = find_sandbox(rules.sandbox)
-        if sandbox is None:
-            world.progress.warn(f"the analyzer runs without a sandbox: {why}")
         run = stack.enter_context(unfinished_run(archive, asked, directory))
         before = sum(each in run.failures for each in ids)
         if before:
             world.progress.say(
                 f"going on with a run that was stopped, which has done {before:,} of {len(ids):,}"
             )
-        runner = Runner(
-            Confinement(directory, rules, sandbox=sandbox),
-            Limits(wanted.timeout_s or ANALYZER_S, rules.section_bytes),
-            world.config,
-        )
-        subjects = PreparedCrashes(archive, world.config, world.progress, stack)
-        at_s = int(world.now.timestamp())
-        analysis = Analysis(archive, analyzers, runner, subjects, run, by, at_s)
+        analysis = _analysis(analyzers, wanted, archive, Room(directory, stack, run), world)
         failed = 0
         jobs = wanted.jobs or len(os.sched_getaffinity(0))
         try:
@@ -85,6 +92,28 @@ def analyze(selection: Selection, wanted: Wanted, archive: Archive, world: World
             again = "what is done is kept; the same command goes on with the rest"
             raise Interrupted(again) from interruption
     return _status(analysis, len(ids), failed, world)
+
+
+def _analysis(
+    analyzers: tuple[Analyzer, ...],
+    wanted: Wanted,
+    archive: Archive,
+    room: Room,
+    world: World,
+) -> Analysis:
+    """What runs analyzers with the rules of the configuration."""
+    rules = world.config.supervision
+    sandbox, why = find_sandbox(rules.sandbox)
+    if sandbox is None:
+        world.progress.warn(f"analyzers run without a sandbox: {why}")
+    runner = Runner(
+        Confinement(room.directory, rules, sandbox=sandbox),
+        Limits(wanted.timeout_s or ANALYZER_S, rules.section_bytes),
+        world.config,
+    )
+    crashes = PreparedCrashes(archive, world.config, world.progress, room.leases)
+    by, at_s = person(world.environment, world.config), int(world.now.timestamp())
+    return Analysis(archive, analyzers, runner, crashes, room.run, by, at_s)
 
 
 def _heads(lines: Sequence[CrashLine]) -> dict[str, str]:
@@ -111,6 +140,36 @@ def _lines(path: Path) -> Iterator[str]:
     with path.open(encoding="utf-8", errors="surrogateescape", newline="\n") as file:
         for line in file:
             yield Done(line.removesuffix("\n"))
+
+
+def analyze_by_itself(crash_id: str, archive: Archive, world: World) -> None:
+    """Run on a crash what runs by itself; what was run on it before, as it is now, is left out.
+
+    :raises CasError: it cannot be told what runs by itself
+    """
+    library = Library(archive)
+    before = {change.what.partition(": ")[0] for change in archive.read(crash_id).changes}
+    for analyzer in library.autos():
+        if analyzer.is_auto and f"analyze {analyzer.called}" not in before:
+            _run_auto(analyzer, crash_id, library, world)
+
+
+def _run_auto(analyzer: Analyzer, crash_id: str, library: Library, world: World) -> None:
+    progress = world.progress
+    wanted = Wanted((crash_id,), analyzer.name, 1, AUTO_S)
+    with ExitStack() as stack:
+        directory = stack.enter_context(scratch())
+        run = UnfinishedRun(directory / "outputs")
+        run.directory.mkdir()
+        analyzers = library.in_order(analyzer.name)
+        analysis = _analysis(analyzers, wanted, library.archive, Room(directory, stack, run), world)
+        for done in analysis.over([crash_id], 1):
+            for line in islice(_lines(done.output), AUTO_LINES):
+                progress.say(f"{analyzer.name}: {line}")
+            if done.failure:
+                progress.warn(f"the analyzer {analyzer.name}, which runs by itself: {done.failure}")
+        if analysis.behind:
+            progress.warn(str(analysis.behind))
 
 
 def archive_owner(archive: Archive, world: World) -> int:

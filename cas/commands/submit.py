@@ -12,6 +12,7 @@ from pathlib import Path
 
 from cas.choices import Checked, Fetch, Verdict
 from cas.commands import specification
+from cas.commands.auto_analyzers import run_auto_analyzers
 from cas.commands.invocation import Done, Output, World
 from cas.engines.drgn.prestart import Prestart, prestarted
 from cas.errors import AGAIN, CasError, ConfigError, Interrupted, JobBusy, UsageError
@@ -265,6 +266,7 @@ def _run_to_end(job: Job, world: World, opened: Prestart) -> Output:
             told += f"; to open a debugger: cas debug {job_name(job)}"
         world.progress.say(told)
     yield Done(directory)
+    run_auto_analyzers(report, world)
     return PARTIAL if report.verdict is Verdict.PARTIAL else 0
 
 

@@ -12,6 +12,7 @@ from cas.archive.archive import Archive, NotArchived
 from cas.archive.keeping import SETTLED, fingerprint_of, known_file
 from cas.archive.record import File, Info
 from cas.choices import Fetch, Verdict
+from cas.commands.auto_analyzers import run_auto_analyzers
 from cas.commands.invocation import World, file_of
 from cas.commands.mistakes import shell_command
 from cas.commands.submit import resolved_order
@@ -117,6 +118,7 @@ def _uploaded(
         except CasError as error:
             error.hint = error.hint.replace(AGAIN, f"run: {again}")
             raise
+    run_auto_analyzers(done.report, world)
     if done.is_known and stored is None:
         _tell_known(done.file, done.info, world)
     return _told(done, again, world)

@@ -289,3 +289,22 @@ def test_a_command_runs_in_crash_where_there_is_one(site_b: Site, crashes: list[
     done = site_b.cas("analyze", crashes[0], "nosuch it")
     assert done.returncode == 1
     assert "crash: command not found: nosuch" in done.stderr
+
+
+def test_what_is_auto_runs_on_each_new_dump_and_fails_nothing(site_b: Site, vmcore_b: Path) -> None:
+    site_b.settings["engine"] = "drgn"
+    add(site_b, "first", "cas_set first yes")
+    add(
+        site_b,
+        "auto",
+        "# auto: yes\n# needs: first\necho $(cas_info properties.first); cas_set auto 1",
+    )
+    add(site_b, "bad", "# auto: yes\nexit 3")
+    done = site_b.cas("-i", "T-1", "-f", vmcore_b)
+    assert done.returncode == 0, done.stderr
+    assert "* auto: yes\n" in done.stderr
+    assert "! the analyzer bad, which runs by itself: exit status 3\n" in done.stderr
+    assert done.stdout == f"{site_b.job('T-1')}\n"
+    assert info(site_b, "T-1")["properties"] == {"first": "yes", "auto": 1}
+    again = site_b.cas("upload", vmcore_b)  # nothing new
+    assert "auto" not in again.stderr
