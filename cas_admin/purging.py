@@ -27,6 +27,7 @@ from cas.archive.freeing import (
     leftovers,
     remove_leftovers,
 )
+from cas.archive.incoming import left_uploads
 from cas.catalogue.cache import clock
 from cas.catalogue.cache.clock import Belief, Trace
 from cas.commands import World
@@ -231,12 +232,20 @@ class Purging:
                 yield f"removed {one}"
 
     def _remove_leftovers(self, crashes: Iterable[str], kept: list[str]) -> Iterator[str]:
-        for crash_id in crashes:
+        for crash_id in crashes if self._are_uploads_finished() else ():
             with self._telling(f"what was left of the crash {crash_id}", kept):
                 found = remove_leftovers(self._archive(), crash_id, self._now_s)
                 for path, freed_bytes in found:
                     self.freed.size_bytes += freed_bytes
                     yield f"removed {path}, {LEFTOVER}"
+
+    def _are_uploads_finished(self) -> bool:
+        """Finish uploads that were stopped; whether no file can be that of one any more."""
+        from cas.triage.uploading import finish_uploads
+
+        archive = self._archive()
+        finish_uploads(archive, self.world.config, self.world.now, self.world.progress)
+        return not any(job.stored for job in left_uploads(archive))
 
     @contextmanager
     def _telling(

@@ -55,7 +55,8 @@ def upload_file(word: str, archive: Archive, world: World) -> Finished:
         return Finished(info.id)
     with writing_below(archive.path):
         stored = incoming.reference_to(archive, info.id, fingerprint_of(file))
-    return _uploaded(order, archive, world, again, stored)
+    with archive.using(info.id):
+        return _uploaded(order, archive, world, again, stored)
 
 
 def _order_of(word: str, world: World) -> Order:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
+import subprocess
+import sys
 import tempfile
 import time
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import msgspec
@@ -19,8 +23,9 @@ from cas.database.store import Store
 from cas.files.digest import Fingerprint
 from cas.units import human_size
 from cas_admin.archive_purging import look_through
+from cas_admin.purging import Purging
 
-from installed import Site
+from installed import COMMANDS, Site, needs
 
 PURGE = ("-p", "-d", "0", "--unfinished", "--yes")
 DAY_S = 24 * 60 * 60
@@ -93,10 +98,15 @@ ID = "0123456789abcdef" * 2
 
 @pytest.fixture
 def busy(site: Site) -> Site:
-    """One where something was done on each of the last 400 days."""
+    """One where something was done every twenty days."""
     site.settings["database"] = str(site.directory / "cas.db")
-    for days in range(1, 400, 20):
-        put(site, f"{days:032x}", {}, days)
+    opened(site).store.builds.last()
+    with sqlite3.connect(site.settings["database"]) as database:
+        database.executemany(
+            "INSERT INTO builds (kind, started, counts) VALUES ('build', datetime('now', ?), '{}')",
+            [(f"-{days} days",) for days in range(1, 400, 20)],
+        )
+    database.close()
     return site
 
 
@@ -266,3 +276,41 @@ def test_a_file_that_is_recorded_as_purged_goes_with_the_next_purge(busy: Site) 
         done.stdout == f"removed {left}, which a stopped run left in the archive\n4.0 KiB freed\n"
     )
     assert files(busy, ID) == []
+
+
+def test_an_upload_that_was_stopped_is_finished_before_what_is_left_goes(
+    busy: Site, vmcore_b: Path
+) -> None:
+    crash_id = busy.cas("object", vmcore_b).stdout.strip()
+    part = place(busy, crash_id) / ".info.json.part"
+    inject = ["-P", str(part), "-e", "inject=rename:signal=SIGKILL"]
+    command = [sys.executable, str(COMMANDS / "cas"), "upload", str(vmcore_b)]
+    killed = subprocess.run(
+        [needs("strace"), "-f", "-qq", "-o", "/dev/null", *inject, *command],
+        env=busy.prepared() | {"PYTHONDONTWRITEBYTECODE": "1"},
+        check=False,
+    )
+    assert killed.returncode == -9
+    assert not (place(busy, crash_id) / "info.json").exists()
+    (dump,) = files(busy, crash_id)
+    later = replace(busy.world(), now=datetime.now(UTC) + timedelta(hours=2))
+    purging, kept = Purging.of(later), list[str]()
+    assert dump in list(purging.leftovers())
+    old = purging.old(1000, with_unfinished=False)
+    assert [*purging.remove(old, purging.remains(), kept), *kept] == []
+    assert files(busy, crash_id) == [dump]
+    assert info(busy, crash_id)["presence"] == "here"
+
+
+def test_an_uploaded_crash_is_purged_with_the_rest_and_keeps_its_record(
+    busy: Site, vmcore_b: Path
+) -> None:
+    crash_id = busy.cas("upload", vmcore_b).stdout.strip()
+    assert busy.cas("set", crash_id, "triage", "bmc").returncode == 0
+    done = busy.admin(*PURGE)
+    assert f"removed files of the crash {crash_id}\n" in done.stdout, done.stderr
+    found = info(busy, crash_id)
+    assert (found["presence"], found["properties"]) == ("purged", {"triage": "bmc"})
+    assert busy.admin("check").returncode == 0
+    assert busy.cas("upload", vmcore_b).stdout.strip() == crash_id
+    assert info(busy, crash_id)["presence"] == "here"
