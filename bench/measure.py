@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -143,19 +144,50 @@ def bare_drgn(script: str, *files: Path) -> float:
 
 def measure_in_place(material: Material, rounds: int) -> Iterator[str]:
     """A dump of 1 GiB and more on another file system, where one in memory is there."""
-    memory = Path("/dev/shm")  # noqa: S108
-    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as room:
-        large = Path(room) / "vmcore"
+    with elsewhere() as room:
+        large = room / "vmcore"
         shutil.copy(material.dump, large)
         with large.open("ab") as file:
-            for _ in range(16):
+            for _ in range(16 if large.stat().st_size < 1 << 30 else 0):
                 file.write(os.urandom(64 << 20))
-        copied = replace(material, dump=large)
-        yield "first answer, a dump of 1 GiB elsewhere / drgn with bt (<= 1.4): " + ratio(
-            lambda: first_answer(copied),
-            lambda: bare_drgn(BARE_DRGN, large, material.vmlinux),
-            rounds,
-        )
+        told = "first answer, a dump of 1 GiB elsewhere / drgn with bt (<= 1.4): "
+        yield told + beside_drgn(material, large, rounds)
+
+
+def measure_kdump(material: Material, rounds: int) -> Iterator[str]:
+    """The same dump, as makedumpfile compresses it."""
+    with elsewhere() as room:
+        compressed = room / "vmcore"
+        run(["makedumpfile", "-f", "-c", "-d", "31", material.dump, compressed], dict(os.environ))
+        told = "first answer of a KDUMP elsewhere / drgn with bt (<= 1.4): "
+        yield told + beside_drgn(material, compressed, rounds)
+
+
+def measure_sparse(material: Material, rounds: int) -> Iterator[str]:
+    """The same dump, made 64 GiB long by a hole."""
+    sparse = material.site / "sparse"
+    shutil.copy(material.dump, sparse)
+    os.truncate(sparse, 64 << 30)
+    told = "first answer of 64 GiB, sparse / drgn with bt (<= 1.6): "
+    yield told + beside_drgn(material, sparse, rounds)
+    sparse.unlink()
+
+
+@contextmanager
+def elsewhere() -> Iterator[Path]:
+    """A directory on another file system than the jobs', where there is one in memory."""
+    memory = Path("/dev/shm")  # noqa: S108
+    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as room:
+        yield Path(room)
+
+
+def beside_drgn(material: Material, dump: Path, rounds: int) -> str:
+    """The first answer of a dump in turns with bare drgn on it."""
+    return ratio(
+        lambda: first_answer(replace(material, dump=dump)),
+        lambda: bare_drgn(BARE_DRGN, dump, material.vmlinux),
+        rounds,
+    )
 
 
 def measure_kernel_log(material: Material, rounds: int) -> Iterator[str]:
@@ -163,6 +195,20 @@ def measure_kernel_log(material: Material, rounds: int) -> Iterator[str]:
     log = replace(material, dump=material.job / "log")
     yield "kernel log with file and line / drgn opening the vmlinux (<= 2): " + ratio(
         lambda: first_answer(log), lambda: bare_drgn(OPEN_VMLINUX, material.vmlinux), rounds
+    )
+
+
+def measure_new_kernel_log(material: Material, rounds: int) -> Iterator[str]:
+    """The log of the first job, of which nobody has extracted the kernel yet."""
+    log = replace(material, dump=material.job / "log")
+
+    def answered() -> float:
+        for cached in material.vmlinux.parents[1].iterdir():
+            shutil.rmtree(cached, ignore_errors=True)
+        return first_answer(log)
+
+    yield "kernel log, vmlinux not in the cache / its extraction (<= 1.2): " + ratio(
+        answered, partial(extraction, material, material.site / "bench-debugs"), rounds
     )
 
 
@@ -194,22 +240,25 @@ def measure_identify(material: Material, rounds: int) -> Iterator[str]:
         )
 
 
-def measure_extract(material: Material, rounds: int) -> Iterator[str]:
+def extraction(material: Material, cache: Path) -> float:
+    """Seconds for the vmlinux out of its package, verified and on the disk."""
     code = (
         "import sys, time, pathlib; from cas.catalogue import Catalogue;"
         "from cas.catalogue.extraction import extract; from cas.database.store import Store;"
         "from cas.dump import identify; from cas.progress import Silent;"
-        "match = Catalogue(Store(sys.argv[1])).find(identify(pathlib.Path(sys.argv[2])));"
+        "found = identify(pathlib.Path(sys.argv[2])).identity;"
+        "match = Catalogue(Store(sys.argv[1])).find(found);"
         "begun = time.perf_counter();"
         "extract.extract_vmlinux(match, pathlib.Path(sys.argv[3]), Silent());"
         "print(time.perf_counter() - begun)"
     )
-    cache = material.site / "bench-debugs"
+    shutil.rmtree(cache, ignore_errors=True)
+    argv = [sys.executable, "-c", code, material.site / "cas.db", material.dump, cache]
+    return float(subprocess.check_output(argv))
 
-    def ours() -> float:
-        shutil.rmtree(cache, ignore_errors=True)
-        argv = [sys.executable, "-c", code, material.site / "cas.db", material.dump, cache]
-        return float(subprocess.check_output(argv))
+
+def measure_extract(material: Material, rounds: int) -> Iterator[str]:
+    ours = partial(extraction, material, material.site / "bench-debugs")
 
     def peer(*, durable: bool) -> float:
         target = material.site / "bench-vmlinux"
@@ -370,7 +419,10 @@ MEASUREMENTS = {
     "start-up": measure_start_up,
     "memory": measure_memory,
     "in-place": measure_in_place,
+    "kdump": measure_kdump,
+    "sparse": measure_sparse,
     "kernel-log": measure_kernel_log,
+    "new-kernel-log": measure_new_kernel_log,
 }
 
 
@@ -380,9 +432,14 @@ def materials(full: Path | None, scratch: Path) -> Iterator[Material]:
     dump.write_bytes(lzma.decompress((fixtures / "vmcore.elf.xz").read_bytes()))
     yield prepare("shipped", dump, next(fixtures.glob("*.rpm")), scratch)
     if full:
-        for kind in ("rpm-xz", "rpm-zstd"):
-            package = next((full / kind).glob("*.rpm"))
-            yield prepare(f"full-size-{kind}", full / "vmcore.elf", package, scratch)
+        for package in packages_of(full):
+            yield prepare(f"full-size-{package.parent.name}", full / "vmcore.elf", package, scratch)
+
+
+def packages_of(full: Path) -> list[Path]:
+    """The full-size kernel's packages: as RPM, else that of Debian."""
+    made = [*full.glob("rpm-*/*.rpm")]
+    return sorted(made) or [*full.glob("packages/*-dbg_*.deb")]
 
 
 def main() -> None:
