@@ -10,6 +10,7 @@ only if it is of the same two files drgn's process keeps what it has read, see
 from __future__ import annotations
 
 import re
+import struct
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from cas.jobs.order import Order
     from cas.settings.config import Config
 
+_KDUMP = b"KDUMP   "
+_VMCOREINFO_BYTES = 64 << 10
 _BUILD_ID = re.compile(rb"^BUILD-ID=([0-9a-f]{8,128})$", re.MULTILINE)
 
 
@@ -50,19 +53,39 @@ def open_ahead(order: Order, config: Config, begin: Callable[[Path, Path], None]
 
 
 def _vmlinux_at_hand(dump: Path, cache: Path) -> Path | None:
-    """The extracted vmlinux of the build-id in the notes of an ELF dump.
+    """The extracted vmlinux of the build-id in the VMCOREINFO of an ELF dump or a KDUMP.
 
     :raises NotADump: it cannot be read, or is none
     """
     with elf.opened(dump) as read:
-        header = elf.header(read)
-        if header.type != elf.ET_CORE:
-            return None
-        for segment in elf.segments(read, header):
-            if segment.type == elf.PT_NOTE:
-                notes = elf.notes(read(segment.offset, segment.filesz), header.order)
-                told = next((note.desc for note in notes if note.name == "VMCOREINFO"), b"")
-                if found := _BUILD_ID.search(told):
-                    vmlinux = vmlinux_in(cache, found[1].decode())
-                    return vmlinux if vmlinux.is_file() else None
-    return None
+        found = _BUILD_ID.search(_kdumps_vmcoreinfo(read) or _elfs_vmcoreinfo(read))
+    vmlinux = vmlinux_in(cache, found[1].decode()) if found else None
+    return vmlinux if vmlinux and vmlinux.is_file() else None
+
+
+def _kdumps_vmcoreinfo(read: elf.Read) -> bytes:
+    """That of a KDUMP of a little-endian machine; see `cas.dump.kdump_header`, which loads slowly.
+
+    Source: makedumpfile 1.7.2, diskdump_mod.h: struct disk_dump_header, struct kdump_sub_header.
+    """
+    if read(0, len(_KDUMP)) != _KDUMP:
+        return b""
+    try:
+        (block_size,) = struct.unpack("<I", read(428, 4))
+        offset, size = struct.unpack("<QQ", read(block_size + 32, 16))
+    except struct.error:  # it is cut
+        return b""
+    return read(offset, min(size, _VMCOREINFO_BYTES))
+
+
+def _elfs_vmcoreinfo(read: elf.Read) -> bytes:
+    header = elf.header(read)
+    if header.type != elf.ET_CORE:
+        return b""
+    for segment in elf.segments(read, header):
+        if segment.type == elf.PT_NOTE:
+            data = read(segment.offset, min(segment.filesz, elf.NOTES_LIMIT))
+            for note in elf.notes(data, header.order):
+                if note.name == "VMCOREINFO":
+                    return note.desc
+    return b""

@@ -104,6 +104,12 @@ def test_drgn_begins_with_a_plain_dump_whose_kernel_was_extracted_before(
     assert begun(site, cache, order) == [cache / BUILD_ID / "vmlinux"]
     (cache / BUILD_ID / "vmlinux").unlink()
     assert begun(site, cache, order) == []
+    kdump = FIXTURES / "b" / "vmcore.kdump"
+    build_id = identify(kdump).build_id
+    assert build_id
+    (cache / build_id).mkdir()
+    (cache / build_id / "vmlinux").symlink_to(opened.vmlinux)
+    assert begun(site, cache, Order("T-1", kdump)) == [cache / build_id / "vmlinux"]
 
 
 def test_drgn_begins_with_nothing_that_somebody_has_to_look_at_first(
