@@ -179,6 +179,8 @@ class Catalogue:
         from cas.catalogue.extraction.kmod_search import Found
 
         unknown = [kmod for kmod in wanted if wanted[kmod] is None and kmod not in there.debuginfo]
+        if not unknown:  # and the database need not be opened for it
+            return Found()
         try:
             builds = self._packages.kmod_builds(match.kernel, unknown)
             if builds:
