@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
+from cas.archive.groups import By
 from cas.archive.record import CrashIdText, File, JobName
 from cas.choices import Kind, Level, Presence, Verdict
-from cas.files.record import Count, Record
+from cas.commands.answers import Version
+from cas.files.record import Count, Record, Time
 
 
 class ListedCrash(Record, frozen=True, kw_only=True):
@@ -78,3 +80,83 @@ class CrashInfo(Record, frozen=True, kw_only=True):
     verdict: Verdict | None = None
     cmd: str | None = None
     properties: Annotated[dict[str, Any], Meta(description="what people and analyzers have set")]
+
+
+class ListedJob(Record, frozen=True, kw_only=True):
+    """A job as ``cas jobs`` lists it."""
+
+    name: JobName
+    directory: str
+    state: str
+    """Its verdict, or ``running`` or ``stopped``."""
+    started: Time
+    release: str | None
+    node: str | None
+    panic: str | None
+    title: str | None
+
+
+class Jobs(Record, frozen=True, kw_only=True):
+    """The jobs, those that are not at their end first, newest first."""
+
+    version: Version
+    jobs: tuple[ListedJob, ...]
+
+
+class AlikeCrash(ListedCrash, frozen=True, kw_only=True):
+    """A crash that is called as another one."""
+
+    alike: Literal["same", "similar"]
+    by: str
+    """The finest granularity at which both have one signature."""
+
+
+class AlikeCrashes(Record, frozen=True, kw_only=True):
+    """The crashes that are called as one is; the same, then similar ones."""
+
+    version: Version
+    id: CrashIdText
+    crashes: tuple[AlikeCrash, ...]
+
+
+class NamedValues(Record, frozen=True, kw_only=True):
+    """The values of a property in a group."""
+
+    count: Count
+    names: dict[str, int]
+    """Crashes by value, the ten most frequent values."""
+
+
+class UnusualValue(Record, frozen=True, kw_only=True):
+    """A value that is far more frequent in a group than elsewhere."""
+
+    name: str
+    value: str
+    here: Count
+    here_of: Count
+    elsewhere: Count
+    elsewhere_of: Count
+
+
+class CrashGroup(Record, frozen=True, kw_only=True):
+    """Crashes with something in common."""
+
+    key: str | None
+    """``None``: those that lack it."""
+    title: str | None
+    crashes: Count
+    first: int
+    last: int
+    hosts: NamedValues
+    kernels: NamedValues
+    models: NamedValues
+    tickets: NamedValues
+    unusual: tuple[UnusualValue, ...]
+
+
+class Groups(Record, frozen=True, kw_only=True):
+    """Crashes in groups, the largest first."""
+
+    version: Version
+    by: By
+    groups: tuple[CrashGroup, ...]

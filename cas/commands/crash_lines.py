@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import chain, islice, zip_longest
@@ -33,12 +35,29 @@ def ls_line(line: CrashLine) -> str:
 
 def ls_table(head: Sequence[str], rows: Iterable[Iterable[str]]) -> Iterator[str]:
     """Lines of a table whose first columns are `COLUMNS`; they come as their rows do."""
+    return table_lines(head, rows, _WIDTHS)
+
+
+def table_lines(
+    head: Sequence[str], rows: Iterable[Iterable[str]], least: Sequence[int] = ()
+) -> Iterator[str]:
+    """Lines of a table, below its head in capitals; they come as their rows do.
+
+    :param least: how wide the first columns are at least
+    """
     printed = ([short_line(cell) for cell in row] for row in rows)
     first = [[short_line(name.upper()) for name in head], *islice(printed, _LOOKED_AT)]
     widest = [min(_WIDEST, max(map(len, column))) for column in zip(*first, strict=True)]
-    widths = [max(pair) for pair in zip_longest(widest, _WIDTHS, fillvalue=0)]
+    widths = [max(pair) for pair in zip_longest(widest, least, fillvalue=0)]
     for row in chain(first, printed):
         yield _row(row, widths)
+
+
+def fitting(lines: Iterable[str]) -> Iterator[str]:
+    """Lines that are cut where a terminal's end."""
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
+    for line in lines:
+        yield f"{line[: width - 1]}…" if 0 < width < len(line) else line
 
 
 def _row(cells: Iterable[str], widths: Iterable[int]) -> str:

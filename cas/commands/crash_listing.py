@@ -28,7 +28,7 @@ def crash_table(selection: Selection, names: Sequence[str], archive: Archive) ->
 def crash_array(selection: Selection, names: Sequence[str], archive: Archive) -> Iterator[str]:
     """A line of JSON for each crash, which together are an array."""
     before = "["
-    for line, values in _valued(selection, names, archive):
+    for line, values in crashes_with(selection, names, archive):
         yield before + json_text(crash_object(line) | dict(zip(names, values, strict=True)))
         before = ","
     yield "]" if before == "," else "[]"
@@ -47,11 +47,11 @@ def crash_object(line: CrashLine) -> dict[str, Any]:
 
 
 def _cells(selection: Selection, names: Sequence[str], archive: Archive) -> Iterator[list[str]]:
-    for line, values in _valued(selection, names, archive):
+    for line, values in crashes_with(selection, names, archive):
         yield [*ls_columns(line), *(UNSET if v is None else column_text(v) for v in values)]
 
 
-def _valued(
+def crashes_with(
     selection: Selection, names: Sequence[str], archive: Archive
 ) -> Iterator[tuple[CrashLine, list[Any]]]:
     """Each crash, and the values of its properties."""

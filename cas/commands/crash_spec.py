@@ -25,6 +25,7 @@ from cas.archive.constraints import (
 )
 from cas.commands.crash_lines import HEADER, ls_line
 from cas.commands.invocation import World, file_of
+from cas.commands.mistakes import without_secrets
 from cas.commands.specification import LATEST, ticket_and_stamp
 from cas.errors import NotADump, UsageError
 from cas.files.whole import is_there
@@ -222,9 +223,10 @@ def _list_crashes(prefix: str, ids: Iterable[str], archive: Archive) -> NoReturn
 
 
 def _nothing_meant(word: str) -> NoReturn:
+    said = short_line(without_secrets(word), 100)
     if is_ticket(word.partition("/")[0]) or _HEX.fullmatch(word):
-        raise NotArchived(f"nothing in the archive is meant by {short_line(word, 100)!r}")
+        raise NotArchived(f"nothing in the archive is meant by {said!r}")
     raise Garbage(
-        f"{short_line(word, 100)!r} is no ticket, no file and no beginning of an id",
+        f"{said!r} is no ticket, no file and no beginning of an id",
         hint="write property=value, a ticket, a file or four digits of an id; see cas(1)",
     )

@@ -60,7 +60,9 @@ def for_crash(words: Sequence[str]) -> ForCrash:
 
 def one_spec(word: str) -> UsageError:
     """What to say of a word behind a SPEC that is no part of it."""
-    return UsageError(f"one SPEC at a time: {word!a} is another", hint=_BEHIND)
+    from cas.commands.mistakes import without_secrets
+
+    return UsageError(f"one SPEC at a time: {without_secrets(word)!a} is another", hint=_BEHIND)
 
 
 _BEHIND = "options of crash stand behind SPEC, as in: cas debug T-1234 -s -i FILE"

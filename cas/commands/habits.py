@@ -18,12 +18,12 @@ MANY = 5
 """Files that a proposed command may name."""
 ADMIN_OPTIONS = ("-b", "--build", "-p", "--purge", "-s", "--server", "--watch", "-d", "--days")
 JOBS = (
-    "what was analysed: cas ls; a ticket's results lie below `workDirectory` of cas.conf, in "
-    "TICKET/STAMP; how many jobs wait or failed: cas-admin status"
+    "what was analysed: cas jobs, cas ls; a job's report: cas show TICKET; how many jobs wait or "
+    "failed: cas-admin status"
 )
 _TO_ANALYSE = f"to analyse a dump: {ANALYSE}"
 _MEANT = {
-    **dict.fromkeys(("list", "jobs", "tickets", "show", "results"), JOBS),
+    **dict.fromkeys(("list", "tickets", "results"), JOBS),
     **dict.fromkeys(("submit", "analyse", "run", "add", "new", "start", "triage"), _TO_ANALYSE),
     **dict.fromkeys(
         ("continue", "retry", "go", "restart", "resume"),

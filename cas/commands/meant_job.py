@@ -138,6 +138,16 @@ def _names_job(words: Sequence[str], world: World, work: WorkDirectory) -> bool:
     return True
 
 
+def meant_crash(words: Sequence[str], world: World) -> tuple[Info, Archive]:
+    """The one crash of the archive that words mean.
+
+    :raises NoJob: they mean nothing
+    :raises NotArchived: they mean a job that the archive does not know, or no crash
+    :raises AmbiguousSpec: they mean several crashes
+    """
+    return _meant_crash(words, world, WorkDirectory.of(world.config))
+
+
 def _meant_crash(words: Sequence[str], world: World, work: WorkDirectory) -> tuple[Info, Archive]:
     from cas.archive.archive import NotArchived
     from cas.archive.constraints import Garbage
@@ -156,6 +166,9 @@ def _meant_crash(words: Sequence[str], world: World, work: WorkDirectory) -> tup
     if meant.rest:
         if meant.rest[0] == words[0]:
             find_job(words[0], work)
+            raise NotArchived(
+                f"the archive does not know {words[0]}", hint="to take it over: cas-admin index"
+            )
         raise one_spec(meant.rest[0])
     found = list(islice(archive.store.crashes.lines(meant.selection), _LISTED + 1))
     if not found:

@@ -86,7 +86,7 @@ def explain_mistake(
     by_place = [rule for _, rule in sorted(places, key=lambda one: one[0][:1] or (1 << 30,))]
     for rule in (_typographic, _several_words_in_quotes, *by_place):
         if (told := rule(line, parser, habits)) is not None:
-            return WrongCommand(_without_secrets(told[0]), hint=_without_secrets(told[1]))
+            return WrongCommand(without_secrets(told[0]), hint=without_secrets(told[1]))
     words = [line.argv[i] for i in line.bare]
     verb = words[0] if line.verb else ""
     whose = error.program if " " in error.program else f"{habits.program} {verb}".rstrip()
@@ -102,10 +102,10 @@ def explain_mistake(
     if options and said.startswith(f"{whose} needs "):  # what else was asked for is right
         form = re.search(rf"{whose}( [A-Z]+)+", meant)
         meant = shell_command(form[0], options) if form else meant
-    return WrongCommand(_without_secrets(said), hint=_without_secrets(meant))
+    return WrongCommand(without_secrets(said), hint=without_secrets(meant))
 
 
-def _without_secrets(text: str) -> str:
+def without_secrets(text: str) -> str:
     """A sentence without what may be secret in a URL."""
     words = (URL if _SECRETS.search(word) else word for word in short_line(text).split(" "))
     return " ".join(words)

@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from cas.commands.invocation import Output, World
+from cas.commands.mistakes import without_secrets
 from cas.errors import CasError, UsageError
 from cas.files.whole import is_file
 from cas.jobs.job import Job, by_age, job_name, load_job
@@ -79,7 +80,10 @@ def find_job(spec: str, work: WorkDirectory) -> Job:
         if missing:
             advice = f"put it back, or mount its file system; or {advice}"
         problems += work.skipped(ticket) if (ticket := _ticket_of(spec)) else []
-        said = "; ".join(problems) or f"there is no job {short_line(spec, PANIC_LIMIT)!r}"
+        said = (
+            "; ".join(problems)
+            or f"there is no job {short_line(without_secrets(spec), PANIC_LIMIT)!r}"
+        )
         raise NoJob(said, hint=advice)
     found = list(by_age(found))
     is_latest = is_ticket(spec.removesuffix(f"/{LATEST}")) and spec.endswith(f"/{LATEST}")
@@ -152,7 +156,10 @@ def directories_of(spec: str, work: WorkDirectory) -> tuple[Path, ...]:
     found = _meant_directories(work, spec)
     if not found:
         skipped = work.skipped(ticket) if (ticket := _ticket_of(spec)) else []
-        said = "; ".join(skipped) or f"there is no job {short_line(spec, PANIC_LIMIT)!r}"
+        said = (
+            "; ".join(skipped)
+            or f"there is no job {short_line(without_secrets(spec), PANIC_LIMIT)!r}"
+        )
         raise NoJob(said, hint=_nearest_names(work, spec))
     return found
 

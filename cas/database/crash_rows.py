@@ -37,7 +37,8 @@ from cas.model.archived import Comparison, Constraint, CrashLine, IndexedCrash, 
 
 _LAST = "\U0010ffff"
 """No text that begins with some prefix is behind the prefix and this, but of this character."""
-_LINE = tuple(crashes.c[name] for name in ("id", "type", "time_s", "node", "cmd", "ticket"))
+LINE = tuple(crashes.c[name] for name in ("id", "type", "time_s", "node", "cmd", "ticket"))
+"""The columns of a `CrashLine`."""
 _AT_ONCE = 1000
 """Rows that are read or written in one go."""
 _OWN: dict[str, ColumnElement[str]] = {
@@ -103,31 +104,31 @@ class CrashRows:
     def presences(self, selection: Selection) -> dict[str, Presence]:
         """Where the best file of each crash was when that was last looked at, by id."""
         with self._database.reading() as connection:
-            rows = connection.execute(_of(selection, (crashes.c.id, crashes.c.presence)))
+            rows = connection.execute(selected(selection, (crashes.c.id, crashes.c.presence)))
             return dict(map(tuple, rows))
 
     def lines(self, selection: Selection) -> Iterator[CrashLine]:
         """The crashes that are meant, oldest first."""
         with self._database.reading() as connection:
-            for row in _streamed(connection, _of(selection, _LINE)):
+            for row in _streamed(connection, selected(selection, LINE)):
                 yield CrashLine(*row)
 
     def infos(self, selection: Selection) -> Iterator[tuple[CrashLine, Presence, str]]:
         """The same with their presence and ``info``."""
-        columns = (*_LINE, crashes.c.presence, crashes.c.info)
+        columns = (*LINE, crashes.c.presence, crashes.c.info)
         with self._database.reading() as connection:
-            for *line, presence, info in _streamed(connection, _of(selection, columns)):
+            for *line, presence, info in _streamed(connection, selected(selection, columns)):
                 yield CrashLine(*line), presence, info
 
     def count(self, selection: Selection) -> int:
         """How many crashes are meant."""
-        chosen = _of(selection, (crashes.c.id,)).subquery()
+        chosen = selected(selection, (crashes.c.id,)).subquery()
         with self._database.reading() as connection:
             return connection.scalar(select(func.count()).select_from(chosen)) or 0
 
     def tally(self, selection: Selection, name: str) -> list[tuple[str, int]]:
         """How many of the crashes have which value of a property, the most frequent first."""
-        chosen = _of(selection, (crashes.c.id, crashes.c.presence)).subquery()
+        chosen = selected(selection, (crashes.c.id, crashes.c.presence)).subquery()
         if name == "presence":
             often = func.count()
             query = select(chosen.c.presence, often).group_by(chosen.c.presence)
@@ -146,7 +147,7 @@ class CrashRows:
 
     def ids_by_prefix(self, prefix: str, limit: int) -> tuple[str, ...]:
         """Ids that begin so, in their order."""
-        query = select(crashes.c.id).where(_begins(crashes.c.id, prefix))
+        query = select(crashes.c.id).where(begins(crashes.c.id, prefix))
         with self._database.reading() as connection:
             return tuple(connection.execute(query.order_by(crashes.c.id).limit(limit)).scalars())
 
@@ -175,6 +176,15 @@ class CrashRows:
                 return
             yield from ids
             last = ids[-1]
+
+    def titles_of_jobs(self) -> dict[str, str]:
+        """What the crash of each job is called, by ``TICKET/STAMP``."""
+        of_job, named = crash_words.alias(), crash_words.alias()
+        query = select(of_job.c.value, named.c.value).where(
+            of_job.c.name == "jobs", named.c.name == "title", named.c.crash_id == of_job.c.crash_id
+        )
+        with self._database.reading() as connection:
+            return dict(map(tuple, connection.execute(query)))
 
     def has_property(self, name: str) -> bool:
         """Whether any crash has a property, or one below it."""
@@ -207,7 +217,7 @@ def _streamed(connection: Connection, query: Select[Any]) -> Iterator[Sequence[A
     return iter(connection.execution_options(yield_per=_AT_ONCE).execute(query))
 
 
-def _of(selection: Selection, columns: Sequence[Column[Any]]) -> Select[Any]:
+def selected(selection: Selection, columns: Sequence[Column[Any]]) -> Select[Any]:
     """Columns of the crashes that are meant, oldest first."""
     query = select(*columns).where(*map(_holds, selection.constraints))
     if selection.added_after_s is not None:
@@ -262,13 +272,13 @@ def _compares(column: ColumnElement[str], constraint: Constraint) -> ColumnEleme
     if constraint.comparison is Comparison.EQUAL:
         return column == value
     prefix = value[: min(value.find(each) % (len(value) + 1) for each in "*?")]
-    in_range = _begins(column, prefix)
+    in_range = begins(column, prefix)
     if value == f"{prefix}*":
         return in_range
     return and_(in_range, matches_glob(column, value))
 
 
-def _begins(column: ColumnElement[str], prefix: str) -> ColumnElement[bool]:
+def begins(column: ColumnElement[str], prefix: str) -> ColumnElement[bool]:
     """That a text begins so, as a range, which an index has together."""
     if not prefix:
         return column.is_not(None)
@@ -278,4 +288,4 @@ def _begins(column: ColumnElement[str], prefix: str) -> ColumnElement[bool]:
 
 
 def _is_named(name: str) -> ColumnElement[bool]:
-    return or_(crash_words.c.name == name, _begins(crash_words.c.name, f"{name}."))
+    return or_(crash_words.c.name == name, begins(crash_words.c.name, f"{name}."))

@@ -28,7 +28,7 @@ from sqlalchemy import (
 from cas.choices import Verdict
 from cas.database.codec import columns_of
 from cas.database.connection import Database
-from cas.database.records import Crashed, JobRecord
+from cas.database.records import Crashed, JobRecord, ListedJob
 from cas.database.storable import storable
 from cas.database.tables import jobs, signatures
 from cas.model.finding import SAME, SIMILAR
@@ -128,6 +128,13 @@ class JobRows:
         )
         with self._database.reading() as connection:
             return frozenset(connection.execute(query).scalars())
+
+    def listed(self) -> list[ListedJob]:
+        """Every job of the index, newest first."""
+        columns = (jobs.c[name] for name in ListedJob.__slots__)
+        query = select(*columns).order_by(jobs.c.started.desc(), jobs.c.id.desc())
+        with self._database.reading() as connection:
+            return [ListedJob(*row) for row in connection.execute(query)]
 
     def times(self) -> dict[Path, datetime]:
         """When every job began, by directory."""

@@ -350,6 +350,19 @@ class Crashed:
 
 
 @dataclass(frozen=True, slots=True)
+class ListedJob:
+    """What a list of jobs tells of one."""
+
+    directory: Path
+    started: datetime
+    verdict: Verdict | None
+    """``None``: it has not come to an end."""
+    osrelease: str | None = None
+    nodename: str | None = None
+    panic_message: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Renewal:
     """A file that has the same kernels still, under another stamp."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from cas.database.build_rows import BuildRows, ReadingRows
 from cas.database.connection import Database
+from cas.database.crash_groups import CrashGroups
 from cas.database.crash_rows import CrashRows
 from cas.database.host_rows import HostRows
 from cas.database.job_rows import JobRows
@@ -20,6 +21,7 @@ class Rows:
         self.kernels = KernelRows(database)
         self.jobs = JobRows(database)
         self.crashes = CrashRows(database)
+        self.crash_groups = CrashGroups(database)
         self.hosts = HostRows(database)
         self.builds = BuildRows(database)
         self.readings = ReadingRows(database)

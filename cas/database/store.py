@@ -17,6 +17,7 @@ from cas.settings.config import Config
 
 if TYPE_CHECKING:
     from cas.database.build_rows import BuildRows, ReadingRows
+    from cas.database.crash_groups import CrashGroups
     from cas.database.crash_rows import CrashRows
     from cas.database.host_rows import HostRows
     from cas.database.job_rows import JobRows
@@ -119,6 +120,11 @@ class Store:
     def crashes(self) -> CrashRows:
         """The index of the archive: every crash ever seen."""
         return self.open().crashes
+
+    @property
+    def crash_groups(self) -> CrashGroups:
+        """The same in groups."""
+        return self.open().crash_groups
 
     @property
     def hosts(self) -> HostRows:

@@ -78,10 +78,19 @@ _cas() {
         --command-timeout | --start-timeout | --watchdog | --stop-interval) return ;;
         --respawn-interval | --fetch-timeout | --smtp-timeout | --host-keepalive) return ;;
     esac
-    case $(_cas_verb identify debug signature object ls info report set unset ticket unticket hold unhold upload analyze analyzer analyzers glide) in
+    case $(_cas_verb identify debug signature object ls info report set unset ticket unticket hold unhold upload analyze analyzer analyzers glide jobs show similar groups) in
         identify) words='--member --json --config --debug -h --help' ;;
         object) words='--json --config --debug -h --help' ;;
-        signature | ls | info | report) words='--json --config --debug -h --help' ;;
+        jobs) words='--json --config --debug -h --help' ;;
+        show) words='--config --debug -h --help' ;;
+        groups)
+            if [[ $previous == --by ]]; then
+                mapfile -t COMPREPLY < <(compgen -W 'signature host model reason' -- "$current")
+                return
+            fi
+            words='--by --json --config --debug -h --help'
+            ;;
+        signature | similar | ls | info | report) words='--json --config --debug -h --help' ;;
         analyze) words='--jobs --timeout --config --debug -h --help' ;;
         analyzer) words='--remove --config --debug -h --help' ;;
         analyzers) words='--json --config --debug -h --help' ;;
@@ -111,7 +120,7 @@ _cas() {
             --command-timeout
             --start-timeout --watchdog --stop-interval --respawn-interval --fetch-timeout
             --smtp-timeout --host-keepalive --config --debug --version -h --help'
-        [[ $current == -* ]] || words='identify debug signature object ls info report set unset ticket unticket hold unhold upload analyze analyzer analyzers glide'
+        [[ $current == -* ]] || words='identify debug signature object ls info report set unset ticket unticket hold unhold upload analyze analyzer analyzers glide jobs show similar groups'
     fi
     mapfile -t COMPREPLY < <(compgen -W "$words" -- "$current")
 }

@@ -38,7 +38,7 @@ function __cas_specs
     end
 end
 
-set -l bare 'not __fish_seen_subcommand_from glide identify debug signature object ls info report set unset ticket unticket hold unhold upload analyze analyzer analyzers'
+set -l bare 'not __fish_seen_subcommand_from glide identify debug signature object ls info report set unset ticket unticket hold unhold upload analyze analyzer analyzers jobs show similar groups'
 set -l debug '__fish_seen_subcommand_from debug'
 complete -c cas -f
 complete -c cas -n $bare -a identify -d 'tell what a dump says about itself'
@@ -78,14 +78,19 @@ complete -c cas -n $bare -a upload -d 'put dumps into the archive'
 complete -c cas -n $bare -a analyze -d 'run an analyzer on crashes'
 complete -c cas -n $bare -a analyzer -d 'add, replace or remove an analyzer'
 complete -c cas -n $bare -a analyzers -d 'list the analyzers'
+complete -c cas -n $bare -a jobs -d 'list jobs, unfinished ones first'
+complete -c cas -n $bare -a show -d 'show the report of the newest job'
+complete -c cas -n $bare -a similar -d 'list crashes with the same signature'
+complete -c cas -n $bare -a groups -d 'group crashes, and tell what is unusual'
+complete -c cas -n '__fish_seen_subcommand_from groups' -l by -x -a 'signature host model reason' -d 'what they have in common'
 complete -c cas -n '__fish_seen_subcommand_from analyze' -l jobs -x -d 'so many crashes at a time'
 complete -c cas -n '__fish_seen_subcommand_from analyze' -l timeout -x -d 'seconds for one crash'
 complete -c cas -n '__fish_seen_subcommand_from analyzer' -l remove -d 'remove it'
 complete -c cas -n '__fish_seen_subcommand_from analyzers' -l json -d 'print everything, as JSON'
-complete -c cas -n '__fish_seen_subcommand_from glide identify signature object ls info report set unset ticket unticket hold unhold upload analyze' -F
-complete -c cas -n '__fish_seen_subcommand_from glide debug signature ls info report set unset ticket unticket hold unhold analyze' -a '(__cas_specs)'
+complete -c cas -n '__fish_seen_subcommand_from glide identify signature object ls info report set unset ticket unticket hold unhold upload analyze show similar groups' -F
+complete -c cas -n '__fish_seen_subcommand_from glide debug signature ls info report set unset ticket unticket hold unhold analyze show similar groups' -a '(__cas_specs)'
 complete -c cas -n '__fish_seen_subcommand_from identify' -l member -x -d 'the dump to take from an archive'
-complete -c cas -n '__fish_seen_subcommand_from glide identify signature object ls info report' -l json -d 'print everything, as JSON'
+complete -c cas -n '__fish_seen_subcommand_from glide identify signature object ls info report jobs similar groups' -l json -d 'print everything, as JSON'
 complete -c cas -n $bare -a debug -d 'open a debugger on a dump'
 complete -c cas -n $bare -a glide -d 'print every stack with its variables'
 complete -c cas -n '__fish_seen_subcommand_from glide' -l tasks -x -a 'panic cpus blocked all' -d 'which tasks'

@@ -94,6 +94,13 @@ def test_a_word_that_means_two_things_is_listed(site: Site, vmcore_b: Path) -> N
         assert info(site, word)["id"] == crash_id
 
 
+def test_a_url_is_told_without_its_secrets(site: Site) -> None:
+    url = "https://user:secret@example.com/x"
+    for words in (("info", url), ("signature", "T-1", url), ("ls", url), ("debug", url)):
+        done = site.cas(*words)
+        assert "secret" not in done.stdout + done.stderr, words
+
+
 def test_what_lies_about_by_chance_is_not_meant(site: Site, vmcore_b: Path) -> None:
     crash_id = archived(site, vmcore_b)
     (site.directory / "node").mkdir()
@@ -132,7 +139,13 @@ def test_hostile_values_stay_in_their_cells(site: Site, vmcore_b: Path) -> None:
 
 def test_what_is_printed_as_json_is_what_the_schemas_say(site: Site, vmcore_b: Path) -> None:
     crash_id = archived(site, vmcore_b)
-    for words, name in ((("info", crash_id), "cas info"), (("ls", "--json"), "cas ls --json")):
+    assert site.cas("hold", crash_id, "mine").returncode == 0
+    printed = (
+        *((("info", crash_id), "cas info"), (("ls", "--json"), "cas ls --json")),
+        *((("jobs", "--json"), "cas jobs --json"), (("groups", "--json"), "cas groups --json")),
+        (("similar", crash_id, "--json"), "cas similar --json"),
+    )
+    for words, name in printed:
         schema = closed(json.loads(path_of(name).read_text()))
         found = json.loads(site.cas(*words).stdout)
         jsonschema.Draft202012Validator(schema).validate(found)
@@ -262,3 +275,37 @@ def test_what_is_judged_anew_is_known_to_the_archive(site: Site, vmcore_b: Path)
         record.write_text(json.dumps(found))
         assert site.admin("reprocess", "T-1").returncode == 0
         assert info(site, "T-1")["title"] == expected
+
+
+def test_jobs_are_listed_and_shown_and_like_crashes_told(
+    site: Site, vmcore: Path, vmcore_b: Path
+) -> None:
+    crash_id = archived(site, vmcore_b)
+    other = archived(site, vmcore, "T-2")
+    stopped = site.job("T-1").with_name("2027.01.01.00.00.00")
+    stopped.mkdir(mode=0o700)
+    record = json.loads((site.job("T-1") / "job.json").read_text())
+    record |= {"verdict": None, "stored": None, "files": {}, "stages": ["received"]}
+    (stopped / "job.json").write_text(json.dumps(record))
+    head, *lines = site.cas("jobs").stdout.splitlines()
+    assert head.split() == ["JOB", "STATE", "STARTED", "KERNEL", "CRASH"]
+    told = [line.split()[:2] for line in lines]
+    named = [f"{path.parent.name}/{path.name}" for path in site.job_directories("T-1")]
+    (second,) = site.job_directories("T-2")
+    assert told == [
+        [f"T-2/{second.name}", "waiting"],
+        *([name, "waiting" if name in named[:1] else "stopped"] for name in named),
+    ]
+    assert all("NULL pointer dereference" in line for line in lines[:2])
+    for words in (("T-2",), (other,), ("ticket=T-2",), (str(vmcore),)):
+        shown = site.cas("show", *words).stdout
+        assert shown == (second / "report.txt").read_text()
+    assert site.cas("show", "T-9").returncode == 2
+    assert site.cas("show", "type=crash").returncode == 1
+    head, line = site.cas("similar", crash_id).stdout.splitlines()
+    assert head.split()[-1] == "ALIKE"
+    assert line.startswith(other[:16])
+    assert line.endswith(" same (full)")
+    head, line = site.cas("groups").stdout.splitlines()
+    assert line.split()[1] == "2"
+    assert "cas jobs" in site.cas("results").stderr

@@ -38,6 +38,7 @@ def run(options: argparse.Namespace, world: World) -> Output:
     from cas.commands.archive_access import opened_archive
     from cas.commands.crash_listing import crash_array, crash_table
     from cas.commands.crash_spec import leading_crashes
+    from cas.commands.mistakes import without_secrets
     from cas.text import short_line
 
     archive = opened_archive(world)
@@ -45,7 +46,7 @@ def run(options: argparse.Namespace, world: World) -> Output:
     names, selection = meant.rest, meant.selection
     _require_names(names)
     if len(names) == len(options.words) > 0 and not _is_property(names[0], archive):
-        said = short_line(names[0], NAME_LIMIT)
+        said = short_line(without_secrets(names[0]), NAME_LIMIT)
         world.progress.warn(f"{said} is neither archived nor a property of any crash")
         selection, names = replace(selection, ids=()), ()
     if _asks_for_presence(selection, names):
