@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from archived_crashes import another_crash, archived
+from person import person
 
 from installed import Site, needs, working_sandbox
 
@@ -308,3 +309,53 @@ def test_what_is_auto_runs_on_each_new_dump_and_fails_nothing(site_b: Site, vmco
     assert info(site_b, "T-1")["properties"] == {"first": "yes", "auto": 1}
     again = site_b.cas("upload", vmcore_b)  # nothing new
     assert "auto" not in again.stderr
+
+
+def test_an_analyzer_is_worked_on_in_a_shell_and_stored_if_that_ends_well(
+    site_b: Site, crashes: list[str]
+) -> None:
+    working_sandbox()
+    needs("bash")
+    add(site_b, "draft", "echo before $CAS_ARCH\n")
+    with person(site_b, "debug", crashes[0][:8], "draft") as user:
+        user.wait_for(b'the analyzer "draft" is in $CAS_ANALYZER; cas_analyze runs it')
+        user.wait_for(b"draft 79091db8> ")
+        user.press(b"cas_analyze\r")
+        user.wait_for(b"before x86_64")
+        user.press(b"echo 'cas_set tried \"$CAS_TYPE\"; echo after' > $CAS_ANALYZER; cas_analyze\r")
+        user.wait_for(b"\rafter")
+        user.press(b"exit 3\r")
+        user.wait_for(b"the shell ended with exit status 3: draft stays as it was")
+        assert user.process.wait(60) == 3
+        assert user.is_terminal_as_before
+    assert info(site_b, crashes[0])["properties"] == {"tried": "crash"}
+    assert site_b.cas("analyze", crashes[0], "draft").stdout == "before x86_64\n"
+    with person(site_b, "debug", crashes[0][:8], "draft") as user:
+        user.wait_for(b"draft 79091db8> ")
+        user.press(b"echo 'echo $((6 * 7))' > $CAS_ANALYZER; exit 0\r")
+        user.wait_for(b"stored what was changed of draft (shell)")
+        assert user.process.wait(60) == 0
+    assert site_b.cas("analyze", crashes[0], "draft").stdout == "42\n"
+
+
+def test_a_python_analyzer_is_worked_on_with_the_dump_open(
+    site_b: Site, crashes: list[str]
+) -> None:
+    working_sandbox()
+    needs("bash")
+    add(site_b, "draft", "print('jiffies', prog['jiffies'].value_())\n")
+    with person(site_b, "debug", crashes[1], "draft") as user:
+        user.wait_for(b"> ")
+        user.press(b"cas_analyze\r")
+        user.wait_for(b"jiffies 4")
+        user.press(b"exit\r")
+        user.wait_for(b"draft was not changed")
+        assert user.process.wait(60) == 0
+
+
+def test_without_a_terminal_an_analyzer_is_run_and_not_debugged(
+    site_b: Site, crashes: list[str]
+) -> None:
+    done = site_b.cas("debug", crashes[0], "signature")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"to run it: cas analyze {crashes[0]} signature" in done.stderr

@@ -21,6 +21,7 @@ examples:
   cas debug 76998f82                    the best dump of a crash, by its id
   cas debug T-1234 --engine drgn        crash's commands and Python
   cas debug T-1234 -s -i FILE           options of crash stand behind SPEC
+  cas debug T-1234 fmri                 a shell in which to work on an analyzer
 """
 ALIKE = 0.8
 """How alike an option of ours must be to what crash may know; crash's own are less."""
@@ -84,6 +85,11 @@ def run(options: argparse.Namespace, world: World) -> Output:
         options.for_crash,
     )
     try:
+        if len(options.words) > 1:  # few are, and what opens a debugger need not wait for it
+            from cas.commands.debug_analyzer import analyzer_order, debug_analyzer
+
+            if asked := analyzer_order(options.words, world):
+                return debug_analyzer(asked, world)
         return debug(order, world)
     except SeveralJobs as error:
         return (yield from list_jobs(error, "cas debug", world))
