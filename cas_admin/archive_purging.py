@@ -7,11 +7,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from cas.archive.archive import Archive
+from cas.archive.archive import Archive, NotArchived
 from cas.archive.freeing import (
     StillNeeded,
     freeable_bytes,
     leftovers,
+    leftovers_of,
     lesser_files,
     own_files,
     require_free,
@@ -65,9 +66,12 @@ def look_through(archive: Archive, now: datetime) -> Kept:
     traces = dict[int, Trace]()
     for crash_id in archive.ids():
         with suppress(CasError):
-            if leftovers(archive, crash_id, now.timestamp()):
-                left.append(crash_id)
-            info = archive.read(crash_id)
+            try:
+                info = archive.read(crash_id)
+            except NotArchived:
+                left += [crash_id] if leftovers(archive, crash_id, now.timestamp()) else []
+                continue
+            left += [crash_id] if leftovers_of(archive, info, now.timestamp()) else []
             found = list(_aged_of(archive, info, now))
             aged += found
             came = _time(youngest_s(info))

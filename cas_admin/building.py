@@ -45,7 +45,8 @@ def build_once(world: World) -> Built:
 
     :raises CasError: the directory or the database cannot be used
     """
-    config, purging = world.config, Purging.of(world)  # before this run leaves a trace itself
+    config = world.config  # before this run leaves a trace itself:
+    purging = Purging.of(world, looks_at_archive=config.auto_purge)
     if config.file is None:  # nobody has said where packages are: make the place for them
         config.kernels.mkdir(parents=True, exist_ok=True)
     summary = build_catalogue(Store.of(config), config.kernels, config.packages, world.progress)

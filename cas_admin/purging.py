@@ -104,9 +104,10 @@ class Purging:
     """So far."""
 
     @classmethod
-    def of(cls, world: World) -> Purging:
+    def of(cls, world: World, *, looks_at_archive: bool = True) -> Purging:
         """Look at the traces of what was done here, before something is done now.
 
+        :param looks_at_archive: every record of it is read then
         :raises CasError: the work directory cannot be used
         """
         work, store = WorkDirectory.of(world.config), Store.of(world.config)
@@ -114,7 +115,7 @@ class Purging:
         archive, kept = None, Kept()
         try:
             archive = Archive.of(world.config, store)
-            kept = look_through(archive, world.now)
+            kept = look_through(archive, world.now) if looks_at_archive else kept
         except CasError as error:
             world.progress.warn(f"nothing of the archive is purged: {error}")
         traces = (*ageing.traces(work, records), *kept.traces)

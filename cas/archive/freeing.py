@@ -211,6 +211,12 @@ def leftovers(archive: Archive, crash_id: str, now_s: float) -> list[Path]:
         return _unborn(directory, now_s)
     except CasError:  # nobody knows whose files these are
         return []
+    return leftovers_of(archive, info, now_s)
+
+
+def leftovers_of(archive: Archive, info: Info, now_s: float) -> list[Path]:
+    """The same of a crash whose record was read."""
+    directory = archive.directory_of(info.id)
     kept = {path.name for path in own_files(archive, info)}
     purged = {file.digest.partition(":")[2] for file in info.files if file.purged_s and file.digest}
     found = [path for path in _files_in(directory) if path.name.endswith(PART)]
