@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import errno
 from bisect import bisect_right, insort
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
-from drgn import FaultError, ObjectNotFoundError, Program, Type, TypeKind
+from drgn import FaultError, Program, Type, TypeKind
 
 from cas.engines.drgn.child.target import NOT_THE_KERNELS, Target
 
@@ -270,19 +269,6 @@ class Symbols:
         return f"{name}+{offset:#x}" if offset else name
 
 
-def bit_names(prog: Program, enumeration: str, prefix: str) -> Bits:
-    """Flags by the numbers of their bits, as an enumeration of the kernel itself has them."""
-    try:
-        kind = prog.type(f"enum {enumeration}")
-    except LookupError:
-        return ()
-    return [
-        (1 << one.value, one.name.removeprefix(prefix))
-        for one in kind.enumerators or ()
-        if one.value < 64 and not one.name.startswith("__")
-    ]
-
-
 def plain_type(kind: Type) -> Type:
     """A type without its typedefs."""
     while kind.kind == TypeKind.TYPEDEF:
@@ -293,13 +279,3 @@ def plain_type(kind: Type) -> Type:
 def null_area(prog: Program) -> int:
     """How many of the lowest addresses mean no memory of the kernel."""
     return NOT_THE_KERNELS.get(prog.platform.arch, 1 << 16) if prog.platform else 1 << 16
-
-
-def constant(prog: Program, names: Iterable[str], default: Any = None) -> Any:
-    """The value of the first of some variables that the kernel has."""
-    for name in names:
-        try:
-            return prog[name].value_()
-        except (ObjectNotFoundError, FaultError, ValueError):
-            continue
-    return default

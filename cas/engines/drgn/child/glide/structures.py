@@ -11,7 +11,7 @@ import struct
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from drgn import Object, TypeKind, sizeof
+from drgn import Object, Program, TypeKind, sizeof
 from drgn.helpers.linux.block import disk_name
 from drgn.helpers.linux.cpumask import cpumask_to_cpulist
 from drgn.helpers.linux.device import dev_name
@@ -25,7 +25,6 @@ from cas.engines.drgn.child.glide.containers import CONTAINERS, TELLERS
 from cas.engines.drgn.child.glide.drawing import Told, Unreadable, quoted
 from cas.engines.drgn.child.glide.names import (
     Symbols,
-    constant,
     open_names,
     plain_type,
 )
@@ -126,7 +125,7 @@ PER_CPU = frozenset(
 class Structures:
     """What is known of the kernel's types, with what modules know besides."""
 
-    def __init__(self, symbols: Symbols, prog: Any) -> None:
+    def __init__(self, symbols: Symbols, prog: Program) -> None:
         """Nothing is read yet."""
         self._symbols, self._prog = symbols, prog
         self.cpu = 0
@@ -229,21 +228,12 @@ def _before(seconds: float) -> str | None:
     return f"{human_span(seconds)} before the crash"
 
 
-def _hertz(prog: Any) -> int:
-    """Ticks in a second: the kernel keeps the length of one in nanoseconds."""
-    mult = constant(prog, ("user_hz",), 0)
-    if mult:
-        return int(mult)
+def _hertz(prog: Program) -> int:
+    """Ticks in a second: the length of one stands in the clock that counts them."""
     try:
-        from drgn.helpers.linux.kconfig import get_kconfig
-
-        return int(get_kconfig(prog)["CONFIG_HZ"])
-    except (*Unreadable, KeyError):
-        pass
-    try:
-        # clocksource_jiffies: a tick is mult >> shift nanoseconds (kernel/time/jiffies.c)
+        # a tick is mult >> shift nanoseconds (kernel/time/jiffies.c)
         clock = prog["clocksource_jiffies"]
-        return round(float(1e9 * (1 << clock.shift.value_()) / clock.mult.value_()))
+        return int((10**9 << clock.shift.value_()) // clock.mult.value_())
     except (*Unreadable, ZeroDivisionError):
         return 0
 
