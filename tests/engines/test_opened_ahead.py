@@ -31,33 +31,38 @@ def asked(dump: Path, vmlinux: Path, **how: Any) -> Request:
 
 
 @pytest.fixture
-def target(opened: Case) -> Target:
-    return Target(asked(opened.dump.path, opened.vmlinux, is_ahead=True))
+def dump(opened: Case, tmp_path: Path) -> Path:
+    """A dump that is this test's alone."""
+    return Path(shutil.copy(opened.dump.path, tmp_path / "vmcore"))
 
 
-def test_the_same_two_files_are_not_opened_anew(target: Target, opened: Case) -> None:
-    dump = identify(opened.dump.path)
-    assert dump.banner
-    known, prog = Known(dump.banner, dump.osrelease), target.prog
+@pytest.fixture
+def target(opened: Case, dump: Path) -> Target:
+    return Target(asked(dump, opened.vmlinux, is_ahead=True))
+
+
+def test_the_same_two_files_are_not_opened_anew(target: Target, opened: Case, dump: Path) -> None:
+    told = identify(dump)
+    assert told.banner
+    known, prog = Known(told.banner, told.osrelease), target.prog
     for _ in range(2):
-        assert target.serves(asked(opened.dump.path, opened.vmlinux, known=known))
+        assert target.serves(asked(dump, opened.vmlinux, known=known))
         assert target.prog is prog
 
 
 def test_what_is_another_file_or_another_kernel_is_opened_anew(
-    target: Target, opened: Case, tmp_path: Path
+    target: Target, opened: Case, dump: Path
 ) -> None:
     vmlinux = opened.vmlinux
-    copy = Path(shutil.copy(opened.dump.path, tmp_path / "vmcore"))
-    assert not target.serves(asked(copy, vmlinux))
+    assert not target.serves(asked(opened.dump.path, vmlinux))
     for how in (
         {"known": Known("Linux version 5.4.0 (a@b)", "5.4.0")},
         {"death": "drgn was killed by SIGSEGV"},
         {"vmcoreinfo": "OSRELEASE=5.4.0\n"},
     ):
-        assert not target.serves(asked(opened.dump.path, vmlinux, **how))
-    os.utime(vmlinux)  # as if it were written to
-    assert not target.serves(asked(opened.dump.path, vmlinux))
+        assert not target.serves(asked(dump, vmlinux, **how))
+    os.utime(dump)  # as if it were written to
+    assert not target.serves(asked(dump, vmlinux))
 
 
 def test_what_drgn_does_not_open_at_once_is_left(opened: Case, tmp_path: Path) -> None:
