@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime
 
-from cas.archive.archive import Archive
+from cas.archive.archive import Archive, IndexBehind
 from cas.archive.keeping import enter_job
 from cas.choices import Stage, Verdict
 from cas.database.records import JobRecord
@@ -58,6 +58,8 @@ def _archive(report: Report, job: Job, context: Context) -> None:
     try:
         archive = Archive.of(context.config, context.store)
         enter_job(archive, report, job, is_verified=lambda _: True)
+    except IndexBehind as error:
+        context.progress.warn(f"{error}; {error.hint}")
     except NotPermitted as error:  # it is another user's
         context.progress.note(f"the crash is not in the archive: {error}")
     except CasError as error:

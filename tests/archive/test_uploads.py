@@ -6,11 +6,13 @@ import json
 import lzma
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -343,3 +345,71 @@ def test_an_upload_waits_for_its_kernel_and_a_build_completes_it(
     assert found["culprit"]
     assert site_b.admin("resume").stdout == ""
     assert left(site_b.world()) == []
+
+
+@pytest.fixture
+def elsewhere(site: Site) -> Iterator[Path]:
+    """The archive on another file system than the jobs."""
+    memory = Path("/dev/shm")
+    if not memory.is_dir() or memory.stat().st_dev == site.directory.stat().st_dev:
+        pytest.skip(f"{memory} is no file system of its own here")
+    with TemporaryDirectory(dir=memory) as name:
+        site.settings["store"] = f"{name}/archive"
+        yield Path(name) / "archive"
+
+
+@pytest.mark.parametrize("is_job_first", [True, pytest.param(False, marks=pytest.mark.long)])
+def test_on_another_file_system_jobs_keep_their_dumps_and_uploads_are_copied(
+    site: Site, elsewhere: Path, files: dict[str, Path], *, is_job_first: bool
+) -> None:
+    calls = [(6, ("-i", "T-1", "-f", files[FULL])), (0, ("upload", files[FULL]))]
+    for status, words in calls if is_job_first else reversed(calls):
+        assert site.cas(*words).returncode == status
+        if words[0] == "-i" and is_job_first:
+            own = site.job("T-1") / "vmcore" / FULL
+            found = json.loads(site.cas("info", "T-1").stdout)
+            assert (found["dump"], found["presence"]) == (str(own), "here")
+    found = json.loads(site.cas("info", "T-1").stdout)
+    assert Path(found["dump"]).is_relative_to(elsewhere)
+    assert [file["at"] for file in found["files"]] == [None]
+    require_sound(site.world(), found["id"], [files[FULL].read_bytes()])
+
+
+@pytest.mark.parametrize("is_job_first", [True, pytest.param(False, marks=pytest.mark.long)])
+def test_a_job_and_an_upload_have_one_copy(
+    site: Site, files: dict[str, Path], *, is_job_first: bool
+) -> None:
+    calls = [(6, ("-i", "T-1", "-f", files[FULL])), (0, ("upload", files[FULL]))]
+    for status, words in calls if is_job_first else reversed(calls):
+        assert site.cas(*words).returncode == status
+    found = json.loads(site.cas("info", "T-1").stdout)
+    assert Path(found["dump"]).samefile(site.job("T-1") / "vmcore" / FULL)
+    assert Path(found["dump"]).stat().st_nlink == 2
+    assert [file["name"] for file in found["files"]] == [FULL]
+
+
+def test_a_dump_that_stays_where_it_is_comes_to_the_archive_by_an_upload(
+    site: Site, files: dict[str, Path]
+) -> None:
+    site.settings["storage"] = "reference"
+    assert site.cas("-i", "T-1", "-f", files[FULL]).returncode == 6
+    found = json.loads(site.cas("info", "T-1").stdout)
+    assert (found["dump"], found["presence"]) == (str(files[FULL]), "elsewhere")
+    assert site.cas("upload", files[FULL]).returncode == 0
+    require_sound(site.world(), found["id"], [files[FULL].read_bytes()])
+    assert json.loads(site.cas("info", "T-1").stdout)["presence"] == "here"
+
+
+def test_jobs_wait_while_their_crash_is_changed(
+    site: Site, world: World, files: dict[str, Path]
+) -> None:
+    (crash_id,) = uploaded(world, files[FULL]).lines
+    with archive_of(world).changing(crash_id):
+        job = site.start("cas", "-i", "T-1", "-f", files[FULL])
+        while not list(site.jobs.glob("T-1/*/sys")):  # that is written before
+            assert job.poll() is None
+            time.sleep(0.05)
+        assert archive_of(world).read(crash_id).jobs == ()
+    with job:
+        assert job.wait(60) == 6
+    assert len(archive_of(world).read(crash_id).jobs) == 1

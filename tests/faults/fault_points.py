@@ -17,11 +17,13 @@ CALLS = (
 )
 KINDS = {"kill": "signal=SIGKILL", "ENOSPC": "error=ENOSPC", "EIO": "error=EIO"}
 """What is done to a call."""
-STAMP = re.compile(r"\d{4}(\.\d\d){5}")
+STAMP = re.compile(r"\d{4}(\.\d\d){5}(?:\.\d{6})?")
 STAMP_FORMAT = "%Y.%m.%d.%H.%M.%S"
 _LINE = re.compile(r"(?P<task>\d+) (?P<call>\w+)\((?P<words>.*)")
 _NAMED = re.compile(r'^(?:AT_FDCWD(?:<[^>]*>)?, )?"([^"]*)"')
 _OPEN = re.compile(r"^\d+<([^>]*)>")
+_ANSWER = re.compile(r"/answers/\d")
+"""Below it the time has microseconds."""
 _RANDOM = re.compile(r"(\.new-|\.partial-|/tmp/cas-|/tmp/)[a-z0-9_]{8}(?![a-z0-9_])")
 _WRITES = re.compile(r"O_(WRONLY|RDWR|CREAT|TRUNC)")
 _SECONDS_AHEAD = 30
@@ -54,7 +56,7 @@ class Point:
         one that opens a file, is told by its path; the directory of the job is named by a second
         that is still to come.
         """
-        by_path = not _RANDOM.search(self.path)
+        by_path = not (_RANDOM.search(self.path) or _ANSWER.search(self.path))
         # how many files are opened for reading differs a little from run to run
         if self.in_main and not (by_path and self.call == "openat"):
             return [f"-etrace={self.call}", f"-einject={self.call}:{KINDS[kind]}:when={self.index}"]

@@ -168,14 +168,14 @@ def trial(stage: Stage, point: Point, kind: str, name: str, reference: Reference
     """Disturb a run, look at what it left, run again, and look once more."""
     site = stage.site(name)
     # paths of the site are part of the points
-    here = _moved(point, stage.directory / "reference", site)
+    here = moved(point, stage.directory / "reference", site)
     trace = site / "trace"
     options = here.options(kind, datetime.now(UTC).astimezone())
     strace = ["strace", "-qq", "-esignal=none", "-o", str(trace), *options]
     done = command(site, *strace, *argv(stage, site))
     said = trace.read_text(errors="replace")
     hit = "(INJECTED)" in said or done.returncode == -signal.SIGKILL
-    complaints = [] if kind == "kill" else _told(done)
+    complaints = [] if kind == "kill" else told(done)
     complaints += after_fault(stage, site, reference)
     complaints += after_rerun(stage, site, reference)
     if not complaints:
@@ -189,12 +189,12 @@ def argv(stage: Stage, site: Path) -> list[str]:
     return [sys.executable, str(COMMANDS / "cas"), "-i", TICKET, *stage.words(site)]
 
 
-def _moved(point: Point, old: Path, new: Path) -> Point:
+def moved(point: Point, old: Path, new: Path) -> Point:
     path = point.path.replace(str(old), str(new))
     return Point(point.call, point.name, point.number, point.in_main, point.index, path)
 
 
-def _told(done: subprocess.CompletedProcess[str]) -> list[str]:
+def told(done: subprocess.CompletedProcess[str]) -> list[str]:
     """A failure must be a sentence and an exit status of the table."""
     complaints = []
     if done.returncode not in EXIT_CODES:
