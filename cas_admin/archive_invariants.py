@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 
 from cas.archive.archive import INFO, Archive, NotArchived
-from cas.archive.freeing import leftovers
+from cas.archive.freeing import is_elsewhere, leftovers
 from cas.archive.record import File, Info
 from cas.archive.shown import shown_info
 from cas.errors import CasError, ConfigError, DatabaseDamaged, NotPermitted, Refused
@@ -92,8 +92,8 @@ def _flaws_of_crash(
 def _flaw_of_file(archive: Archive, info: Info, file: File, *, with_digest: bool) -> str | None:
     """What of a file is not as it is recorded; ``None``: nothing."""
     path = archive.path_of(info, file)
-    if path is None or file.purged_s is not None or file.digest is None:
-        return None
+    if path is None or file.purged_s is not None or file.digest is None or is_elsewhere(file):
+        return None  # what stays where it was submitted is for its job to say, while there is one
     try:
         size_bytes = path.stat().st_size
         if size_bytes != file.size_bytes:

@@ -313,7 +313,7 @@ def _purged(file: File, now_s: int) -> File:
     return replace(file, purged_s=now_s, looks=None)
 
 
-def _is_elsewhere(file: File) -> bool:
+def is_elsewhere(file: File) -> bool:
     """Whether it stays where it was submitted: it is not ours to purge."""
     return file.at is not None and (file.at.startswith("/") or "://" in file.at)
 
@@ -321,7 +321,6 @@ def _is_elsewhere(file: File) -> bool:
 def _without_files(archive: Archive, info: Info, now_s: int) -> tuple[Info, list[Path]]:
     """A crash whose files are noted as purged, and those of the archive itself, to be removed."""
     files = (
-        file if file.purged_s or _is_elsewhere(file) else _purged(file, now_s)
-        for file in info.files
+        file if file.purged_s or is_elsewhere(file) else _purged(file, now_s) for file in info.files
     )
     return replace(info, files=tuple(files)), own_files(archive, info)

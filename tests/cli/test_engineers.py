@@ -95,8 +95,9 @@ def test_an_engineer_uses_every_verb_and_owns_nothing(company: Company, vmcore_b
     dump.chmod(0o644)
     sudo = "alice: sudo -n -u cas cas"
     company.say("cas: cas-admin -b")
-    job, listed, set_, ticket, hold, info, debug, by_root, bob = company.say(
+    job, upload, listed, set_, ticket, hold, info, debug, by_root, bob = company.say(
         f"{sudo} -i T-1 -f - <{dump}",
+        f"{sudo} upload - <{dump}",
         f"{sudo} ls",
         f"{sudo} set T-1 triage alice",
         f"{sudo} ticket T-1 KEEP",
@@ -107,6 +108,7 @@ def test_an_engineer_uses_every_verb_and_owns_nothing(company: Company, vmcore_b
         "bob: sudo -n -u cas cas ls",
     )
     assert job.returncode == 0, job.stderr
+    assert (upload.returncode, len(upload.stdout)) == (0, 33), upload.stderr
     assert " T-1\n" in listed.stdout, listed.stderr
     for done in (set_, ticket, hold):
         assert done.returncode == 0, done.stderr
