@@ -28,6 +28,7 @@ from cas.archive.freeing import (
     remove_leftovers,
 )
 from cas.archive.incoming import left_uploads
+from cas.archive.record import Change
 from cas.catalogue.cache import clock
 from cas.catalogue.cache.clock import Belief, Trace
 from cas.commands import World
@@ -37,6 +38,7 @@ from cas.jobs.job import Job, job_name, load_job
 from cas.jobs.lock import lock_job
 from cas.jobs.work_directory import PURGED, UNBORN_S, Entry, Kind, WorkDirectory
 from cas.report.result import crash_id_of
+from cas.settings.person import person
 from cas.text import count
 from cas.units import human_size
 from cas_admin import ageing
@@ -229,7 +231,7 @@ class Purging:
         for one in old.crashes:
             with self._telling(str(one), kept):
                 drop = drop_lesser if one.is_lesser else drop_files
-                self._note(drop(self._archive(), one.crash_id, old.limit.timestamp(), self._now_s))
+                self._note(drop(self._archive(), one.crash_id, old.limit.timestamp(), self._change))
                 yield f"removed {one}"
 
     def _remove_leftovers(self, crashes: Iterable[str], kept: list[str]) -> Iterator[str]:
@@ -299,7 +301,7 @@ class Purging:
         archive = self._archive()
         with suppress(NotArchived):
             leases.enter_context(kept_for_nobody(archive, crash_id))
-            self._note(drop_job(archive, crash_id, job_name(job), self._now_s))
+            self._note(drop_job(archive, crash_id, job_name(job), self._change))
 
     def _note(self, freed: Freed) -> None:
         self.freed.size_bytes += freed.size_bytes
@@ -308,6 +310,12 @@ class Purging:
 
     def _archive(self) -> Archive:
         return self.archive or Archive.of(self.world.config, self.store)
+
+    @property
+    def _change(self) -> Change:
+        """What is recorded of a crash whose files go."""
+        by = person(self.world.environment, self.world.config)
+        return Change(at_s=self._now_s, by=by, what="purge")
 
     @property
     def _now_s(self) -> int:

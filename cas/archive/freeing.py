@@ -24,7 +24,7 @@ from cas.archive.archive import (
     NotArchived,
     remove_file,
 )
-from cas.archive.record import File, Info, file_rank
+from cas.archive.record import Change, File, Info, file_rank
 from cas.archive.shown import told_hold
 from cas.errors import CasError
 from cas.files.digest import Fingerprint
@@ -91,12 +91,13 @@ def require_free(info: Info, name: str) -> None:
         raise StillNeeded(f"the dump of the crash {info.id} lies only here, and {why}")
 
 
-def drop_job(archive: Archive, crash_id: str, name: str, now_s: int) -> Freed:
+def drop_job(archive: Archive, crash_id: str, name: str, note: Change) -> Freed:
     """Note that a job is purged; its crash loses its files where nothing else needs them.
 
     The caller makes sure that nobody uses them.
 
     :param name: ``TICKET/STAMP``
+    :param note: for the record of changes, where files go
     :raises StillNeeded: the job has to stay
     :raises CasError: the archive cannot be changed
     """
@@ -105,12 +106,12 @@ def drop_job(archive: Archive, crash_id: str, name: str, now_s: int) -> Freed:
         require_free(draft.info, name)
         info = replace(draft.info, jobs=tuple(each for each in draft.info.jobs if each != name))
         if why_needed(info) is None:
-            info, draft.doomed = _without_files(archive, info, now_s)
+            info, draft.doomed = _without_files(archive, info, note)
         draft.info = info
     return freed
 
 
-def drop_files(archive: Archive, crash_id: str, before_s: float, now_s: int) -> Freed:
+def drop_files(archive: Archive, crash_id: str, before_s: float, note: Change) -> Freed:
     """Purge the files of a crash that nobody needs.
 
     :param before_s: files that came later stay, in seconds since 1970
@@ -123,11 +124,11 @@ def drop_files(archive: Archive, crash_id: str, before_s: float, now_s: int) -> 
             raise StillNeeded(f"the crash {crash_id} stays: {why}")
         if youngest_s(draft.info) >= before_s:
             raise StillNeeded(f"the crash {crash_id} stays: another file of it came")
-        draft.info, draft.doomed = _without_files(archive, draft.info, now_s)
+        draft.info, draft.doomed = _without_files(archive, draft.info, note)
     return freed
 
 
-def drop_lesser(archive: Archive, crash_id: str, before_s: float, now_s: int) -> Freed:
+def drop_lesser(archive: Archive, crash_id: str, before_s: float, note: Change) -> Freed:
     """Purge files of a crash of which another one has everything, once that is read and right.
 
     :param before_s: files that came later count for nothing, in seconds since 1970
@@ -148,8 +149,8 @@ def drop_lesser(archive: Archive, crash_id: str, before_s: float, now_s: int) ->
         if not is_right:
             raise StillNeeded(f"the lesser files of the crash {crash_id} stay: {path} is damaged")
         draft.doomed = [_own_path(archive, info, file) for file in lesser]
-        files = (_purged(file, now_s) if file in lesser else file for file in info.files)
-        draft.info = replace(info, files=tuple(files))
+        files = (_purged(file, note.at_s) if file in lesser else file for file in info.files)
+        draft.info = replace(info, files=tuple(files)).noting(note.what, note.by, note.at_s)
     return freed
 
 
@@ -318,9 +319,13 @@ def is_elsewhere(file: File) -> bool:
     return file.at is not None and (file.at.startswith("/") or "://" in file.at)
 
 
-def _without_files(archive: Archive, info: Info, now_s: int) -> tuple[Info, list[Path]]:
+def _without_files(archive: Archive, info: Info, note: Change) -> tuple[Info, list[Path]]:
     """A crash whose files are noted as purged, and those of the archive itself, to be removed."""
-    files = (
-        file if file.purged_s or is_elsewhere(file) else _purged(file, now_s) for file in info.files
+    files = tuple(
+        file if file.purged_s or is_elsewhere(file) else _purged(file, note.at_s)
+        for file in info.files
     )
-    return replace(info, files=tuple(files)), own_files(archive, info)
+    if files == info.files:
+        return info, []
+    purged = replace(info, files=files).noting(note.what, note.by, note.at_s)
+    return purged, own_files(archive, info)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 import os
 import sqlite3
@@ -227,6 +228,9 @@ def test_nothing_goes_of_what_is_held(busy: Site, vmcore_b: Path) -> None:
     record = info_of((place(busy, crash_id) / "info.json").read_bytes())
     assert [each.what for each in record.changes] == ["hold", "unhold"]
     done = busy.admin(*PURGE)
+    record = info_of((place(busy, crash_id) / "info.json").read_bytes())
+    assert [each.what for each in record.changes] == ["hold", "unhold", "purge"]
+    assert {each.by for each in record.changes} == {getpass.getuser()}
     assert done.stdout.count("removed ") == 2, done.stdout + done.stderr
     assert files(busy, ID) == files(busy, crash_id) == []
 
