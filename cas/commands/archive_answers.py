@@ -8,7 +8,7 @@ from msgspec import Meta
 
 from cas.archive.groups import By
 from cas.archive.record import CrashIdText, File, JobName
-from cas.choices import Kind, Level, Presence, Verdict
+from cas.choices import AnalyzerKind, Kind, Level, Presence, Verdict
 from cas.commands.answers import Version
 from cas.files.record import Count, Record, Time
 
@@ -160,3 +160,27 @@ class Groups(Record, frozen=True, kw_only=True):
     version: Version
     by: By
     groups: tuple[CrashGroup, ...]
+
+
+class ListedAnalyzer(Record, frozen=True, kw_only=True):
+    """An analyzer as ``cas analyzers`` lists it."""
+
+    name: str
+    kind: AnalyzerKind
+    author: str | None
+    """Who has added it; ``null``: it is shipped."""
+    added: Count | None
+    """In seconds since 1970."""
+    digest: str
+    """``sha256:`` and the SHA-256 of its text."""
+    auto: bool
+    """It runs by itself."""
+    needs: tuple[str, ...]
+    title: str | None
+
+
+class Analyzers(Record, frozen=True, kw_only=True):
+    """The analyzers, the shipped ones too, by their names."""
+
+    version: Version
+    analyzers: tuple[ListedAnalyzer, ...]

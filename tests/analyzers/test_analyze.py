@@ -89,8 +89,8 @@ second"
     }
     assert found["tickets"] == ["T-1", "X-1"]
     (change,) = changes(site_b, crashes[0])
-    listed = {each["name"]: each for each in json.loads(site_b.cas("analyzers", "--json").stdout)}
-    digest = listed["say"]["digest"][:19]
+    listed = json.loads(site_b.cas("analyzers", "--json").stdout)["analyzers"]
+    (digest,) = (each["digest"][:19] for each in listed if each["name"] == "say")
     assert change.startswith(f"analyze say {digest} by {getpass.getuser()}: set odd, set tree")
     add(site_b, "unsay", "cas_unset tree; cas_unset plain; cas_unset odd; cas_unticket X-1")
     assert site_b.cas("analyze", crashes[0], "unsay").returncode == 0
@@ -287,9 +287,6 @@ def test_a_command_runs_in_crash_where_there_is_one(site_b: Site, crashes: list[
     site_b.settings["engine"] = "auto"
     done = site_b.cas("analyze", crashes[0], "sys -t")
     assert (done.returncode, done.stdout) == (0, "TAINTED_MASK: 1080  DO\n"), done.stderr
-    done = site_b.cas("analyze", crashes[0], "nosuch it")
-    assert done.returncode == 1
-    assert "crash: command not found: nosuch" in done.stderr
 
 
 def test_what_is_auto_runs_on_each_new_dump_and_fails_nothing(site_b: Site, vmcore_b: Path) -> None:

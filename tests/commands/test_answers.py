@@ -88,6 +88,12 @@ def test_kernels(world: World) -> None:
     assert len(facts["kernels"]) == 1
 
 
+def test_analyzers(world: World) -> None:
+    told = answer(world, "cas", "analyzers", "--json")
+    facts = checked("cas analyzers --json", told.lines)
+    assert {each["author"] for each in facts["analyzers"]} == {None}
+
+
 def test_hosts(world: World) -> None:
     told = answer(world, "cas-admin", "host", "list", "--json")
     facts = checked("cas-admin host list --json", told.lines)

@@ -14,7 +14,7 @@ _DIGITS = 12
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
-    parser.add_argument("--json", action="store_true", help="print an array of objects")
+    parser.add_argument("--json", action="store_true", help="print everything, as JSON")
 
 
 def run(options: argparse.Namespace, world: World) -> Output:
@@ -26,6 +26,7 @@ def run(options: argparse.Namespace, world: World) -> Output:
 
     from cas.analyzers.library import Library
     from cas.archive.archive import Archive
+    from cas.files.record import VERSION
     from cas.text import json_text, one_line
 
     found = Library(Archive.of(world.config)).all().values()
@@ -43,7 +44,7 @@ def run(options: argparse.Namespace, world: World) -> Output:
             }
             for each in found
         ]
-        yield json_text(facts, indent=2)
+        yield json_text({"version": VERSION, "analyzers": facts}, indent=1)
         return 0
     rows = [("NAME", "KIND", "AUTO", "DIGEST", "ADDED", "AUTHOR", "TITLE")]
     for each in found:
