@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from fuzz import command, detecting, intact, sweeps
+from fuzz import command, detecting, gliding, intact, sweeps
 from fuzz.mutants import mutant
 from fuzz.seeds import SEEDS
 from fuzz.spoilt import Bench
@@ -66,7 +66,10 @@ def _detect(asked: argparse.Namespace, scratch: Path) -> Iterator[Tally]:
     given = asked.file or (None, None)
     dump.write_bytes(detecting.as_elf(given[0]) if given[0] else SEEDS["real-elf"].data)
     vmlinux.write_bytes(given[1].read_bytes() if given[1] else detecting.vmlinux_of_a())
-    subject = detecting.opened(dump, vmlinux, asked.arch)
+    if asked.what == "glide":
+        subject: detecting.Subject = gliding.opened(dump, vmlinux)
+    else:
+        subject = detecting.opened(dump, vmlinux, asked.arch)
     if asked.only is not None:
         places = subject.edits(asked.only)
         print(f"edits: {[(at, word.hex()) for at, word in places]}")
@@ -133,6 +136,7 @@ def main() -> None:
         "pages": _pages,
         "elf": _elf,
         "detect": _detect,
+        "glide": _detect,
     }
     for name in verbs:
         verb = commands.add_parser(name)
