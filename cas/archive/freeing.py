@@ -92,7 +92,8 @@ def require_free(info: Info, name: str) -> None:
 
 
 def drop_job(archive: Archive, crash_id: str, name: str, note: Change) -> Freed:
-    """Note that a job is purged; its crash loses its files where nothing else needs them.
+    """Note that a job is purged; its crash loses its files where nothing else needs them, but what
+    somebody has uploaded.
 
     The caller makes sure that nobody uses them.
 
@@ -106,7 +107,8 @@ def drop_job(archive: Archive, crash_id: str, name: str, note: Change) -> Freed:
         require_free(draft.info, name)
         info = replace(draft.info, jobs=tuple(each for each in draft.info.jobs if each != name))
         if why_needed(info) is None:
-            info, draft.doomed = _without_files(archive, info, note)
+            uploads = tuple(each for each in info.files if each.is_uploaded and _is_own(each))
+            info, draft.doomed = _without_files(archive, info, note, uploads)
         draft.info = info
     return freed
 
@@ -319,13 +321,19 @@ def is_elsewhere(file: File) -> bool:
     return file.at is not None and (file.at.startswith("/") or "://" in file.at)
 
 
-def _without_files(archive: Archive, info: Info, note: Change) -> tuple[Info, list[Path]]:
-    """A crash whose files are noted as purged, and those of the archive itself, to be removed."""
+def _without_files(
+    archive: Archive, info: Info, note: Change, but: tuple[File, ...] = ()
+) -> tuple[Info, list[Path]]:
+    """A crash whose files are noted as purged, and those of the archive itself, to be removed.
+
+    :param but: files that stay
+    """
     files = tuple(
-        file if file.purged_s or is_elsewhere(file) else _purged(file, note.at_s)
+        file if file.purged_s or is_elsewhere(file) or file in but else _purged(file, note.at_s)
         for file in info.files
     )
     if files == info.files:
         return info, []
     purged = replace(info, files=files).noting(note.what, note.by, note.at_s)
-    return purged, own_files(archive, info)
+    doomed = (file for file in info.files if _is_own(file) and file not in but)
+    return purged, [_own_path(archive, info, file) for file in doomed]

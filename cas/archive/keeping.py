@@ -93,7 +93,8 @@ def enter_upload(archive: Archive, report: Report, job: Job, answer: str | None)
     sound, entered = _sound_looks(archive, dump.crash_id, job), None
     try:
         with archive.changing(dump.crash_id, _blank(report, dump), FOR_FILES_S) as draft:
-            before, file = draft.info, replace(file_of(report, job, dump), at=None)
+            before, file = draft.info, file_of(report, job, dump)
+            file = replace(file, at=None, is_uploaded=True)
             file = _moved(archive, before, job, file, sound)
             draft.info = with_facts(with_file(before, file), report, file, answer)
             had = {each.digest for each in before.files if each.at is None and not each.purged_s}
@@ -139,6 +140,21 @@ def fingerprint_of(file: File) -> Fingerprint:
     """That of a file that was read whole."""
     assert file.digest  # noqa: S101  it was
     return Fingerprint(file.size_bytes, file.digest)
+
+
+def note_upload(archive: Archive, crash_id: str, digest: str | None) -> None:
+    """Have it recorded that somebody has uploaded a file that the archive has already.
+
+    :raises IndexBehind: it is recorded, and the index does not know of it yet
+    :raises CasError: that cannot be done
+    """
+    with archive.changing(crash_id) as draft:
+        files = tuple(
+            replace(each, is_uploaded=True) if each.digest == digest else each
+            for each in draft.info.files
+        )
+        if files != draft.info.files:
+            draft.info = replace(draft.info, files=files)
 
 
 def known_file(archive: Archive, info: Info, upload: Path) -> File | None:
@@ -202,7 +218,14 @@ def with_file(info: Info, file: File) -> Info:
     if same:
         is_here = same.at is None and same.purged_s is None
         at, marks = (None, file.looks or same.looks) if is_here else (file.at, file.looks)
-        file = replace(file, name=same.name, added_s=same.added_s, at=at, looks=marks)
+        file = replace(
+            file,
+            name=same.name,
+            added_s=same.added_s,
+            at=at,
+            looks=marks,
+            is_uploaded=file.is_uploaded or (same.is_uploaded and same.purged_s is None),
+        )
         files = tuple(file if each.digest == file.digest else each for each in info.files)
     else:
         files = (*info.files, file)

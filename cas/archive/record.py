@@ -48,6 +48,8 @@ class File(Record, frozen=True, kw_only=True):
     archive; ``None``: in the archive."""
     added_s: Seconds
     """Seconds since 1970."""
+    is_uploaded: bool = False
+    """Somebody has uploaded it: it does not go with the last job of its crash."""
     purged_s: Seconds | None = None
     looks: tuple[int, int, int] | None = None
     """Inode, and when content and anything at all were changed last, in ns since 1970: while it

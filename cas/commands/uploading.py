@@ -9,7 +9,7 @@ from pathlib import Path
 
 from cas.archive import incoming
 from cas.archive.archive import Archive, NotArchived
-from cas.archive.keeping import SETTLED, fingerprint_of, known_file
+from cas.archive.keeping import SETTLED, fingerprint_of, known_file, note_upload
 from cas.archive.record import File, Info
 from cas.choices import Fetch, Verdict
 from cas.commands.auto_analyzers import run_auto_analyzers
@@ -49,6 +49,8 @@ def upload_file(word: str, archive: Archive, world: World) -> Finished:
         return _uploaded(order, archive, world, again)
     info, file = known
     _tell_known(file, info, world)
+    if not file.is_uploaded:
+        note_upload(archive, info.id, file.digest)
     if _is_answered(info, file, archive):
         if title := info.facts.get("title"):
             world.progress.say(title)

@@ -413,3 +413,17 @@ def test_jobs_wait_while_their_crash_is_changed(
     with job:
         assert job.wait(60) == 6
     assert len(archive_of(world).read(crash_id).jobs) == 1
+
+
+@pytest.mark.parametrize("uploaded_name", [FULL, pytest.param(CUT, marks=pytest.mark.long)])
+def test_what_somebody_uploaded_does_not_go_with_the_last_job(
+    site: Site, files: dict[str, Path], uploaded_name: str
+) -> None:
+    assert site.cas("-i", "T-1", "-f", files[CUT]).returncode == 6
+    crash_id = site.cas("upload", files[uploaded_name]).stdout.strip()
+    assert site.admin("-p", "-d", "0", "--unfinished", "--yes").returncode == 0
+    archive = archive_of(site.world())
+    left = {each.name for each in archive.read(crash_id).files if each.purged_s is None}
+    assert left == {uploaded_name}
+    kept = list((archive.directory_of(crash_id) / "files").iterdir())
+    assert [path.read_bytes() for path in kept] == [files[uploaded_name].read_bytes()]
