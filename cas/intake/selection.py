@@ -15,7 +15,7 @@ from cas.intake.space import Sink
 from cas.intake.unpack import HEAD_BYTES, Search
 from cas.intake.vmware import COMPRESSED, is_memory, require_one_file
 from cas.jobs.layout import DUMP, SIDECARS
-from cas.model.dump import Stored
+from cas.model.dump import KERNEL_LOG, Stored
 from cas.settings.rules import IntakeLimits
 from cas.streams.budget import Account
 from cas.streams.member import Member
@@ -31,6 +31,8 @@ MAX_NAMES = 5
 PIECE_BYTES = 1 << 20
 """Of a sosreport's text file that is kept."""
 
+_DUMP_HEAD_BYTES = 8 << 10
+"""By which a dump is known; a log takes more."""
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _SIDECAR = re.compile(
     r"(^|/)([^/]*dmesg[^/]*|(messages|syslog|kern\.log|console|netconsole|serial|journalctl)[^/]*"
@@ -341,13 +343,16 @@ class Selection:
 
 def is_plain(upload: Path, kind_of: Callable[[bytes], str | None]) -> bool:
     """Whether an upload is no wrapping: what else it is, is not asked here."""
+    kind = kind_of(_first_bytes(upload, _DUMP_HEAD_BYTES))
+    if kind not in (None, KERNEL_LOG):
+        return True
     head = _first_bytes(upload)
     return kind_of(head) is not None or wrapping(head[:PEEK_BYTES]) is None
 
 
-def _first_bytes(path: Path) -> bytes:
+def _first_bytes(path: Path, number: int = HEAD_BYTES) -> bytes:
     with path.open("rb") as file:
-        return file.read(HEAD_BYTES)
+        return file.read(number)
 
 
 def _base_name(found: _Found) -> str:

@@ -6,13 +6,14 @@ import getpass
 import json
 import os
 import shutil
+import subprocess
 from pathlib import Path
 
 import jsonschema
 import pytest
 from write_schemas import closed, path_of
 
-from installed import Site
+from installed import COMMANDS, Site, needs
 
 HEADER = "NAME             TYPE  TIME                NODE/CMD         TICKET"
 
@@ -309,3 +310,16 @@ def test_jobs_are_listed_and_shown_and_like_crashes_told(
     head, line = site.cas("groups").stdout.splitlines()
     assert line.split()[1] == "2"
     assert "cas jobs" in site.cas("results").stderr
+
+
+def test_an_id_is_told_by_kilobytes_of_a_dump(site: Site, vmcore: Path, tmp_path: Path) -> None:
+    trace = tmp_path / "trace"
+    reads = ("-e", "trace=read,pread64,preadv,preadv2,mmap", "-P", vmcore, "-o", trace)
+    program = (COMMANDS / "cas", "object", vmcore)
+    argv = [needs("strace"), "-f", "-qq", *reads, *program]
+    done = subprocess.run(argv, env=site.prepared(), capture_output=True, text=True, check=True)
+    assert len(done.stdout) == 33
+    ends = [line.rpartition(" = ")[2].split()[0] for line in trace.read_text().splitlines()]
+    assert ends
+    assert sum(map(int, filter(str.isdigit, ends))) <= 64 << 10
+    assert "mmap" not in trace.read_text()

@@ -6,8 +6,10 @@ import json
 
 import pytest
 from postgresql import on_both
+from sqlalchemy import text
 
 from cas.choices import Presence
+from cas.database.crash_rows import LINE, selected
 from cas.database.store import Store
 from cas.model.archived import (
     EVERY,
@@ -133,3 +135,32 @@ def test_a_presence_is_noted_and_a_crash_taken_out(filled: Store) -> None:
     assert found(filled) == [3, 2]
     assert not filled.crashes.has_property("release.x")
     assert filled.crashes.has_property("properties.triage")
+
+
+PLANS = {
+    equal("node", "webX."): "ix_crashes_node",
+    glob("node", "web*"): "ix_crashes_node",
+    glob("node", "web*.x"): "ix_crashes_node",
+    glob("id", "0000*"): "crashes_",
+    equal("release", "6.1.0"): "crash_words_by_value",
+    glob("release", "6.1*"): "crash_words_by_value",
+    equal("tickets", "T-1"): "crash_words_by_value",
+}
+
+
+@on_both
+def test_an_index_finds_what_is_equal_and_what_begins_so(filled: Store) -> None:
+    database = filled.open().database
+    for constraint, index in PLANS.items():
+        query = selected(Selection((constraint,)), LINE)
+        with database.reading() as connection:
+            is_server = connection.dialect.name == "postgresql"
+            if is_server:  # of three rows it would read all
+                connection.execute(text("SET LOCAL enable_seqscan = off"))
+            sql = str(query.compile(connection, compile_kwargs={"literal_binds": True}))
+            how = "EXPLAIN" if is_server else "EXPLAIN QUERY PLAN"
+            rows = connection.exec_driver_sql(f"{how} {sql}")
+            plan = "\n".join(str(row[-1]) for row in rows)
+        assert index in plan, (constraint, plan)
+        for whole in ("Seq Scan", "SCAN crash_words", "SCAN crashes\n"):
+            assert whole not in plan, (constraint, plan)

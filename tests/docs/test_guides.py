@@ -36,6 +36,7 @@ ALONE = re.compile(r"(cas(?:-admin)?(?: [\w./-]+)*)(; echo \"exit status \$\?\")
 CHANGING = (
     (r"\d{4}\.\d\d\.\d\d\.\d\d\.\d\d\.\d\d", "STAMP"),
     (r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d(:\d\d)?( UTC)?", "TIME"),
+    (r"\b\d{4}-\d\d-\d\d\b", "TIME"),
     (r"\b\d+(\.\d+)? (seconds?|minutes?|[KMG]i?B)\b", "AMOUNT"),
     (r" +", " "),
 )
@@ -163,6 +164,17 @@ def test_the_administrators_guide_shows_what_happens(arranged: Site) -> None:
     arranged.settings["engine"] = "drgn"
     for step in steps((DOCS / "site.md").read_text()):
         take("site.md", step, arranged)
+
+
+@pytest.mark.early
+def test_the_walk_through_thoths_readme_shows_what_happens(arranged: Site) -> None:
+    needs("jq")
+    arranged.settings["engine"] = "drgn"
+    text = (DOCS / "thoth.md").read_text()
+    (script,) = re.findall(r"^```sh\n(.*?)^```$", text, re.M | re.S)
+    (arranged.directory / "diagnose.sh").write_text(script)
+    for step in steps(text):
+        take("thoth.md", step, arranged)
 
 
 def is_of_crash(step: Step) -> bool:
