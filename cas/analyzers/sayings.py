@@ -30,6 +30,8 @@ from cas.text import count, short_line
 PIPE_LIMIT = 8 << 20
 """Bytes that an analyzer may write into its pipe on one crash."""
 MESSAGES_LIMIT = 1000
+LEFT_S = 5.0
+"""Seconds for the end of a pipe whose program has ended."""
 _READ_BYTES = 64 << 10
 _FIELDS = {
     **{"set": 2, "read": 2, "unset": 1, "ticket": 1, "unticket": 1},
@@ -90,7 +92,6 @@ class SayingPipe:
 
     def __exit__(self, *_: object) -> None:
         self.close_theirs()
-        self._reader.join()
 
     def close_theirs(self) -> None:
         """Once the program has it: when that ends, nobody writes any more."""
@@ -100,9 +101,12 @@ class SayingPipe:
                 os.close(self.theirs)
 
     def said(self) -> Said:
-        """What was said, when all who might write have ended."""
+        """What was said, when all who might write have ended.
+
+        Without a sandbox one may have got away, and is waited for no longer than a moment.
+        """
         self.close_theirs()
-        self._reader.join()
+        self._reader.join(LEFT_S)
         return read_said(bytes(self._content), is_cut=self.is_over)
 
     def _read(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import itertools
 import json
 import os
 import re
@@ -17,7 +18,7 @@ import pytest
 from archived_crashes import another_crash, archived
 from person import person
 
-from installed import Site, needs, working_sandbox
+from installed import FIXTURES, Site, needs, working_sandbox
 
 ECHO = 'echo "$CAS_NAME"\n'
 
@@ -356,3 +357,15 @@ def test_without_a_terminal_an_analyzer_is_run_and_not_debugged(
     done = site_b.cas("debug", crashes[0], "signature")
     assert (done.returncode, done.stdout) == (2, "")
     assert f"to run it: cas analyze {crashes[0]} signature" in done.stderr
+
+
+def test_the_example_of_the_guide_works(site_b: Site, crashes: list[str]) -> None:
+    guide = (FIXTURES.parents[2] / "docs" / "analyzers.md").read_text()
+    texts = [part.partition("\n\n")[2] for part in guide.split("Write `")[1:]]
+    for name, text in zip(("uptime", "threads"), texts, strict=True):
+        lines = itertools.takewhile(lambda line: line.startswith("       "), text.split("\n"))
+        add(site_b, name, "\n".join(line[7:] for line in lines) + "\n")
+    done = site_b.cas("analyze", crashes[0], "threads")
+    assert done.returncode == 0, (done.stdout, done.stderr)
+    assert re.fullmatch(rf"{crashes[0]} \d+ 1\n", done.stdout)
+    assert site_b.cas("report", "tasks.stuck").stdout == '{\n  "1": 1\n}\n'

@@ -34,7 +34,7 @@ SHIPPED: dict[str, tuple[list[str], dict[str, Any]]] = {
         ["cat (pid 47) is blocked in cas_stuck_read for 7.1 s, waiting for wait queue cas_queue"],
         {"hung": 1},
     ),
-    "top-memory": (["1.6 MiB process 1 init"], {"memory": {"top_process": "init"}}),
+    "top-memory": (["1.6 MiB process 1 init"], {"top_process": "init"}),
     "signature": (
         ["c07e2c4b732e2de1 cas-guest NULL pointer dereference in cas_balance [cas_oops]"],
         {"signature": "c07e2c4b732e2de1"},
