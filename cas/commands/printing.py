@@ -76,7 +76,7 @@ class _Printer:
         """Print a line, or hold it until it is certain that all of them fit on the terminal."""
         if not self._is_begun:
             self._is_begun = True
-            self._is_json = line.startswith("{")
+            self._is_json = line.startswith(("{", "["))
             command = None if isinstance(line, Done) else pager_for(sys.stdout, self._environment)
             if command:
                 self._open.enter_context(self._console.kept_back())

@@ -175,9 +175,9 @@ def test_a_pager_waits_for_the_end_of_a_bar(
 def test_json_is_printed_as_it_is(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     console = Console(io.StringIO(), {})
     console.config = tmp_path
-    json = '{"next": "run: cas-admin -b"}'
-    assert print_output(told(json), console, {}) == STATUS
-    assert capsys.readouterr().out == f"{json}\n"
+    for json in ('{"next": "run: cas-admin -b"}', '[{"next": "run: cas-admin -b"}'):
+        assert print_output(told(json), console, {}) == STATUS
+        assert capsys.readouterr().out == f"{json}\n"
     print_output(told("run: cas-admin -b"), console, {})
     assert capsys.readouterr().out == f"run: cas-admin --config {tmp_path} -b\n"
 
