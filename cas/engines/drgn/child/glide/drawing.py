@@ -52,6 +52,8 @@ Unreadable = (
 """What is raised where a dump does not have what is wanted, or has garbage; and where a kernel has
 other types than the one that was expected."""
 
+_LINKS = frozenset({"list_head", "hlist_node", "hlist_head", "llist_node", "rb_node"})
+"""What is linked stands around them: pointers to them tell nothing by themselves."""
 _COMPOUND = (TypeKind.STRUCT, TypeKind.UNION, TypeKind.CLASS)
 
 
@@ -259,6 +261,8 @@ class Drawer:
     def _follow(self, found: Object, pointee: Type, value: Value, at: _At) -> None:
         """What a pointer to a structure points to: now in words, and later by its members."""
         tag = pointee.tag or ""
+        if tag in _LINKS:
+            return
         key = (found.value_(), tag)
         if key in self.seen:
             value.above = self.seen[key]

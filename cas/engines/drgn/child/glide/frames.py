@@ -19,7 +19,7 @@ from cas.engines.drgn.child.glide.value import Value
 from cas.engines.drgn.child.limits import Late, time_limit
 from cas.engines.drgn.child.target import Target
 
-VARIABLE_S = 0.5
+VARIABLE_S = 1.0
 """Seconds for one variable with all that it leads to."""
 MAX_VARIABLES = 200
 """Of one frame."""

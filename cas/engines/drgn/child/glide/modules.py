@@ -19,7 +19,7 @@ from cas.engines.drgn.child.glide.value import Value
 from cas.engines.drgn.child.limits import Late, time_limit
 from cas.engines.drgn.child.target import Target
 
-HOOK_S = 1.0
+HOOK_S = 2.0
 """Seconds for one call of a module."""
 MODULE_S = 5.0
 """Seconds of a processor for all calls of a module."""

@@ -28,6 +28,7 @@ from cas.engines.drgn.child.glide.names import (
     open_names,
     plain_type,
 )
+from cas.text import count
 from cas.units import human_span
 
 Teller = Callable[[Object], str | None]
@@ -451,7 +452,7 @@ def _pool_workqueue(found: Object) -> str:
 
 TELLERS_OF_TAGS: Mapping[str, Teller] = {
     "task_struct": _task,
-    "mm_struct": lambda one: f"{one.mm_users.counter.value_()} users",
+    "mm_struct": lambda one: count(one.mm_users.counter.value_(), "user"),
     "pid": lambda one: f"pid {one.numbers[0].nr.value_()}",
     "cred": lambda one: f"uid {one.uid.val.value_()}, gid {one.gid.val.value_()}",
     "file": _path_of_file,
@@ -479,7 +480,9 @@ TELLERS_OF_TAGS: Mapping[str, Teller] = {
     "kmem_cache": _name_of,
     "workqueue_struct": _name_of,
     "pool_workqueue": _pool_workqueue,
-    "worker_pool": lambda one: f"CPU {one.cpu.value_()}, {one.nr_workers.value_()} workers",
+    "worker_pool": lambda one: (
+        f"CPU {one.cpu.value_()}, {count(one.nr_workers.value_(), 'worker')}"
+    ),
     "completion": lambda one: f"done {one.done.value_()}",
     "timespec64": lambda one: f"{one.tv_sec.value_()}.{one.tv_nsec.value_():09} s",
 }

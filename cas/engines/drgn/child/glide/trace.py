@@ -117,11 +117,22 @@ class Glide:
         except Unreadable as error:
             self._cut = f"the tasks cannot be found: {error}"
             return
+        yield from self._missing(found)
         for traced in found:
             if self._is_over():
                 return
             yield from self._task(traced)
             yield from self._remarks()
+
+    def _missing(self, found: list[Traced]) -> Iterator[Record]:
+        """What was asked for by its process id, and is not there."""
+        if not self.wanted.tasks[:1].isdigit():
+            return
+        there = {traced.record()["pid"] for traced in found}
+        there |= {one["pid"] for traced in found for one in traced.record()["alike"]}
+        for word in self.wanted.tasks.split(","):
+            if int(word) not in there:
+                yield {"kind": "remark", "text": f"there is no task of process id {int(word)}"}
 
     def _is_over(self) -> bool:
         if time.monotonic() > self._deadline:
