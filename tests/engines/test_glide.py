@@ -258,7 +258,7 @@ def test_structures_say_what_they_are_about(ask: Ask) -> None:
     assert wrong == {}
     assert member(told["task"], "__state")["note"] == "TASK_UNINTERRUPTIBLE"
     assert member(told["task"], "start_time")["note"].endswith("before the crash")
-    assert member(told["socket"], "state")["note"] == "SS_UNCONNECTED"
+    assert member(told["socket"], "state")["value"] == "SS_UNCONNECTED"
 
 
 def test_core_tells_memory_run_queues_mounts_and_the_log(ask: Ask) -> None:

@@ -130,7 +130,6 @@ _PF = (
     (0x4000000, "PF_NO_SETAFFINITY"),
     (0x8000000, "PF_MCE_EARLY"),
 )
-_SOCKET = ("SS_FREE", "SS_UNCONNECTED", "SS_CONNECTING", "SS_CONNECTED", "SS_DISCONNECTING")
 _TCP = (
     "",
     "TCP_ESTABLISHED",
@@ -205,8 +204,6 @@ def named_number(value: int, kind: str, structure: str, member: str) -> str | No
         return gfp_names(value) if value else None
     if (structure, member) == ("file", "f_flags"):
         return open_names(value)
-    if (structure, member) == ("socket", "state") and 0 <= value < len(_SOCKET):
-        return _SOCKET[value]
     if kind == "sa_family_t" or member == "skc_family":
         return _FAMILIES.get(value)
     if bits := _BITS.get((structure, member)):
