@@ -152,19 +152,21 @@ def read_said(content: bytes, *, is_cut: bool = False) -> Said:
 
 def _messages(content: bytes) -> Iterator[tuple[str | None, Sequence[bytes]]]:
     """Each message; last of all, without a verb, what is none."""
-    fields = content.split(b"\0")
-    rest = fields.pop()  # behind the last NUL
     at = 0
-    while at < len(fields):
-        verb = _text(fields[at])
-        number = _FIELDS.get(verb)
-        if number is None or at + number >= len(fields):
-            rest = b"\0".join((*fields[at:], rest))
-            break
-        yield verb, fields[at + 1 : at + 1 + number]
-        at += 1 + number
-    if rest:
-        yield None, [rest]
+    while at < len(content):
+        fields, next_ = list[bytes](), at
+        verb, number = None, 0
+        while len(fields) <= number and (end := content.find(b"\0", next_)) >= 0:
+            fields.append(content[next_:end])
+            next_ = end + 1
+            if verb is None:
+                verb = _text(fields[0])
+                number = _FIELDS.get(verb, -1)
+        if verb is None or len(fields) != number + 1:
+            yield None, [content[at:]]
+            return
+        yield verb, fields[1:]
+        at = next_
 
 
 def _change(verb: str, fields: Sequence[bytes]) -> tuple[str, Callable[[Info], Info]]:
