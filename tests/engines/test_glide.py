@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import lzma
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -15,6 +16,8 @@ from cas.engines.drgn.process import Worker
 from cas.files.shipped import shipped
 from cas.model.case import Case
 from cas.supervise import Confinement
+
+from installed import FIXTURES
 
 Record = dict[str, Any]
 Ask = Callable[..., list[Record]]
@@ -223,7 +226,7 @@ def end(trace):
             show(page, "page")
             break
     show(prog["cas_ledger"].audit.wq, "workqueue")
-    show(prog["init_task"].children, "list")
+    show(prog["init_task"], "init")
     show(prog["init_task"].cpus_mask, "mask")
     show(prog["cas_ledger"].audit.timer, "timer")
 """
@@ -256,9 +259,34 @@ def test_structures_say_what_they_are_about(ask: Ask) -> None:
         if not re.fullmatch(form, notes.get(name, ""))
     }
     assert wrong == {}
+    children = member(told["init"], "children")
+    assert children["note"] == "2 on the list"
+    assert [one["note"].partition(",")[0] for one in children["members"]] == [
+        'pid 1 "init"',
+        'pid 2 "kthreadd"',
+    ]
     assert member(told["task"], "__state")["note"] == "TASK_UNINTERRUPTIBLE"
     assert member(told["task"], "start_time")["note"].endswith("before the crash")
     assert member(told["socket"], "state")["value"] == "SS_UNCONNECTED"
+
+
+def test_a_lock_tells_who_holds_it_and_how_many_wait(
+    opened: Case, make_room: Callable[..., Confinement], tmp_path: Path
+) -> None:
+    packed = FIXTURES.parent / "crashes" / "fixtures" / "mutex-abba.kdump.xz"
+    path = tmp_path / "vmcore"
+    path.write_bytes(lzma.decompress(packed.read_bytes()))
+    with Worker(make_room()) as worker:
+        worker.open(replace(opened, dump=replace(opened.dump, path=path, format="KDUMP")))
+        records = list(worker.glide(GlideOrder(tasks="blocked")))
+    locks = [
+        one["note"]
+        for frame in of_kind(records, "frame")
+        for one in frame["variables"]
+        if one["type"] == "struct mutex *" and "held" in one.get("note", "")
+    ]
+    holders = [re.search(r'held by pid \d+ "(held-\w\w)", 0x\w+; 1 waiting', one) for one in locks]
+    assert {one[1] for one in holders if one} == {"held-ab", "held-ba"}
 
 
 def test_core_tells_memory_run_queues_mounts_and_the_log(ask: Ask) -> None:

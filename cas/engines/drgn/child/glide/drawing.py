@@ -36,7 +36,11 @@ SMALL = 10
 WORD = 1 << 64
 
 _ERRORS = frozenset({"ret", "err", "error", "rc", "retval", "result", "status", "res"})
-"""Names of variables in which -1 is an error."""
+"""Names of variables in which every negative number is an error."""
+_FREQUENT = frozenset(
+    -number for number in (*range(2, 35), 61, 71, 75, 95, 104, 110, 115, 512, 517)
+)
+"""Errors that are told of other variables, too."""
 
 OPTIMIZED_OUT = "<optimized out>"
 Unreadable = (
@@ -194,7 +198,7 @@ class Drawer:
         named = named or self.knowledge.number(raw, holder, value.name)
         if kind.size == 1 and kind.name == "char" and 32 < raw < 127:
             named = named or f"{chr(raw)!r}"
-        if kind.is_signed and (raw < -1 or (raw < 0 and value.name in _ERRORS)):
+        if raw < 0 and (value.name in _ERRORS or raw in _FREQUENT):
             named = named or error_name(raw)
         raw %= 1 << (8 * kind.size)
         if kind.size == 8 and named is None:

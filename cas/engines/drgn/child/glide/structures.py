@@ -16,7 +16,7 @@ from drgn.helpers.linux.block import disk_name
 from drgn.helpers.linux.cpumask import cpumask_to_cpulist
 from drgn.helpers.linux.device import dev_name
 from drgn.helpers.linux.fs import d_path, dentry_path
-from drgn.helpers.linux.mm import decode_page_flags, page_to_pfn
+from drgn.helpers.linux.mm import page_to_pfn
 from drgn.helpers.linux.percpu import per_cpu_ptr
 from drgn.helpers.linux.sched import get_task_state
 from drgn.helpers.linux.timekeeping import ktime_get_coarse_boottime_ns, ktime_get_coarse_ns
@@ -295,7 +295,7 @@ def _spinlock(found: Object) -> str:
 
 
 def _owned(word: int, prog: Any, flags: int) -> str:
-    owner = word & ~flags
+    owner = word & ~flags & 0xFFFF_FFFF_FFFF_FFFF
     if not owner:
         return ""
     task = Object(prog, "struct task_struct *", owner)
@@ -412,10 +412,21 @@ def _operation(flags: Object) -> str:
     return _OPERATIONS.get(number, f"operation {number}")
 
 
+def _page_flags(page: Object) -> str:
+    """Names of a page's flags, each by its first; what follows __NR_PAGEFLAGS are others' names."""
+    names: list[str] = []
+    flags = page.flags.value_()
+    for one in page.prog_.type("enum pageflags").enumerators or ():
+        if one.name.startswith("__NR"):
+            break
+        if flags >> one.value & 1:
+            names.append(one.name.removeprefix("PG_"))
+    return "|".join(names) or "no flags"
+
+
 def _page(found: Object) -> str:
     page = found.address_of_()
-    flags = decode_page_flags(page).replace("PG_", "")
-    return f"pfn {page_to_pfn(page).value_():#x}, {flags or 'no flags'}"
+    return f"pfn {page_to_pfn(page).value_():#x}, {_page_flags(page)}"
 
 
 def _vma(found: Object) -> str:
