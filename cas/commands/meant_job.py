@@ -64,8 +64,8 @@ def find_dump(words: Sequence[str], world: World) -> Subject:
         return find_job(words[0], work)
     info, archive = _meant_crash(words, world, work)
     best = info.best_file
-    jobs = [job for job in jobs_of(info, work) if best and _has(job, best)]
-    return jobs[-1] if jobs else _archived(info, best, archive)
+    having = [job for job in _told_by(info, work, archive) if best and _has(job, best)]
+    return having[-1] if having else _archived(info, best, archive)
 
 
 def find_kept_job(words: Sequence[str], world: World) -> Job:
@@ -78,8 +78,8 @@ def find_kept_job(words: Sequence[str], world: World) -> Job:
     work = WorkDirectory.of(world.config)
     if _names_job(words, world, work):
         return find_job(words[0], work)
-    info, _ = _meant_crash(words, world, work)
-    return _newest_ended(jobs_of(info, work), f"the crash {info.id}")
+    info, archive = _meant_crash(words, world, work)
+    return _newest_ended(_told_by(info, work, archive), f"the crash {info.id}")
 
 
 def find_newest_job(words: Sequence[str], world: World) -> Job:
@@ -91,18 +91,24 @@ def find_newest_job(words: Sequence[str], world: World) -> Job:
     work = WorkDirectory.of(world.config)
     if _names_job(words, world, work):
         return _newest_ended(_loaded(directories_of(words[0], work)), words[0])
-    info, _ = _meant_crash(words, world, work)
-    return _newest_ended(jobs_of(info, work), f"the crash {info.id}")
+    info, archive = _meant_crash(words, world, work)
+    return _newest_ended(_told_by(info, work, archive), f"the crash {info.id}")
 
 
 def _newest_ended(jobs: Sequence[Job], of: str) -> Job:
     ended = [job for job in jobs if job.verdict and not job.is_stopped]
     if not ended:
         raise NoJob(
-            f"{of} has no job that has come to an end",
+            f"{of} has neither a job that has come to an end nor an upload with an answer",
             hint="to see what there is: cas jobs; what is known of crashes: cas info SPEC",
         )
     return ended[-1]
+
+
+def _told_by(info: Info, work: WorkDirectory, archive: Archive) -> list[Job]:
+    """What has told of a crash: the answer of its upload, then its jobs, oldest first."""
+    uploaded = archive.answer_of(info)
+    return _loaded([uploaded] if uploaded else []) + jobs_of(info, work)
 
 
 def jobs_of(info: Info, work: WorkDirectory) -> list[Job]:
