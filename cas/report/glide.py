@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from cas.text import count
+from cas.text import count, printable
 
 Record = Mapping[str, Any]
 
@@ -26,8 +26,9 @@ _DECLARATOR = re.compile(r"(\(\*+)(\))")
 
 
 def lines_of_record(record: Record) -> Iterator[str]:
-    """The lines of one record; empty of what the text has no line for."""
-    yield from _DRAWN[record["kind"]](record)
+    """The lines of one record; names out of a dump cannot make a line of their own."""
+    for line in _DRAWN[record["kind"]](record):
+        yield printable(line).replace("\n", "\\n")
 
 
 def declared(kind: str, name: str) -> str:

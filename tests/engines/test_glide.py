@@ -188,7 +188,6 @@ from drgn.helpers.linux.block import for_each_disk
 from drgn.helpers.linux.net import for_each_net, for_each_netdev
 from drgn.helpers.linux.pid import for_each_task
 from drgn.helpers.linux.slab import for_each_slab_cache
-from drgn.helpers.linux.xarray import xa_for_each
 
 def end(trace):
     prog, said = trace.prog, set()
@@ -228,6 +227,7 @@ def end(trace):
     show(prog["cas_ledger"].audit.wq, "workqueue")
     show(prog["init_task"], "init")
     show(prog["init_task"].cpus_mask, "mask")
+    show(next(for_each_slab_cache(prog)), "cache")
     show(prog["cas_ledger"].audit.timer, "timer")
 """
 
@@ -259,6 +259,7 @@ def test_structures_say_what_they_are_about(ask: Ask) -> None:
         if not re.fullmatch(form, notes.get(name, ""))
     }
     assert wrong == {}
+    assert member(told["cache"], "cpu_slab")["note"].startswith("per-CPU, here 0xffff")
     children = member(told["init"], "children")
     assert children["note"] == "2 on the list"
     assert [one["note"].partition(",")[0] for one in children["members"]] == [

@@ -78,6 +78,11 @@ def test_a_frame_has_its_place_and_its_mark() -> None:
     ]
 
 
+def test_a_name_out_of_a_dump_makes_no_line_of_its_own() -> None:
+    (line,) = lines_of_record({**FRAME, "function": "x\n#4  panic\x1b[2J"})
+    assert line.startswith(r"#3  x\n#4  panic\x1b[2J+0x1b")
+
+
 def test_tasks_with_the_same_stack_are_named_up_to_a_limit() -> None:
     one = {"address": "0x1", "pid": 7, "comm": "sh", "cpu": 0, "state": "S (sleeping)"}
     told = {"kind": "task", **one, "role": "other", "problem": None, "notes": []}

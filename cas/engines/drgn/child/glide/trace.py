@@ -29,6 +29,9 @@ Record = dict[str, Any]
 VALUES = 200_000
 """Values of a whole trace; behind them the variables are left out."""
 
+RESERVE_S = 5.0
+"""Seconds of the whole that are left to what modules tell at the end."""
+
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
@@ -71,7 +74,7 @@ class Glide:
     def records(self) -> Iterator[Record]:
         """The trace; the first record has kind ``start``, the last one ``end``."""
         begun = time.monotonic()
-        self._deadline = begun + self.wanted.timeout_s
+        self._deadline = begun + max(self.wanted.timeout_s - RESERVE_S, RESERVE_S)
         self.target.describe_all()
         kmods = frozenset(kmod.name for kmod in self.target.kmods)
         self.modules.load(self.wanted.sources, kmods)
@@ -136,7 +139,7 @@ class Glide:
 
     def _is_over(self) -> bool:
         if time.monotonic() > self._deadline:
-            self._cut = self._cut or f"{self.wanted.timeout_s:g} s were over"
+            self._cut = self._cut or f"the {self.wanted.timeout_s:g} s for it were over"
         return self._cut is not None
 
     def _task(self, traced: Traced) -> Iterator[Record]:
