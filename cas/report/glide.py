@@ -60,7 +60,8 @@ def lines_of_value(value: Record, indent: str) -> Iterator[str]:
     yield f"{head.rstrip()} {{"
     for member in members:
         yield from lines_of_value(member, indent + INDENT)
-    rest = [f"{count(zeros, 'member')} of zeros"] if zeros else []
+    is_array = value["type"].endswith("]")
+    rest = [f"{count(zeros, 'element' if is_array else 'member')} of zeros"] if zeros else []
     rest += [f"{left_out:,} more"] if left_out else []
     if rest:
         yield f"{indent}{INDENT}… {', '.join(rest)}"

@@ -150,7 +150,7 @@ def _number(text: str) -> str:
         return "0x0"
     if text.startswith("("):
         text = text.partition(") ")[2] or text
-    return text.split(" ")[0]
+    return text.removesuffix("...").split(" ")[0]
 
 
 def compared(target: Target, found: Sequence[Object], texts: Sequence[str]) -> Comparison:
@@ -246,8 +246,8 @@ def printed_by_crash(found: list[Object], vmlinux: Path, dump: Path, directory: 
         [needs("crash"), "--no_crashrc", "-s", "-i", script, vmlinux, dump],
         capture_output=True,
         text=True,
-        errors="replace",
-        env={**os.environ, "HOME": str(directory)},
+        encoding="latin-1",
+        env={**os.environ, "HOME": str(directory), "LC_ALL": "C"},
         check=True,
     )
     texts = [f"struct {text}" for text in f"\n{done.stdout}".split("\nstruct ")[1:]]

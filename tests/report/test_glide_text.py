@@ -63,6 +63,18 @@ def test_plain_elements_stand_on_a_line() -> None:
     assert list(lines_of_value(value, "")) == ["int n[9] = {0, 1, … 7 more}"]
 
 
+def test_elements_of_zeros_are_counted() -> None:
+    element = {"name": "[1]", "type": "struct file *", "value": "0x10", "note": '"/dev/null"'}
+    value = {
+        "name": "fd",
+        "type": "struct file *[9]",
+        "value": "",
+        "members": [element],
+        "zeros": 8,
+    }
+    assert list(lines_of_value(value, ""))[2] == "    … 8 elements of zeros"
+
+
 def test_what_stands_above_is_named() -> None:
     value = {"name": "sk", "type": "struct sock *", "value": "0x10", "above": "#3.sk"}
     assert list(lines_of_value(value, "")) == ["struct sock *sk = 0x10  = above #3.sk"]

@@ -220,8 +220,11 @@ class Drawer:
             is_zero = shown == length or not any(_bytes_of(found))
             if is_zero:
                 value.text, elements, shown = "{0}", [], length
-        value.members = elements
         value.left_out = length - shown
+        if not self.is_raw and element.kind != TypeKind.INT:
+            told = [each for each in elements if not _is_zero(each)]
+            value.zeros, elements = len(elements) - len(told), told
+        value.members = elements
 
     def _array_text(self, found: Object, length: int) -> str:
         if not length or self.is_raw:

@@ -78,6 +78,7 @@ _GFP_SETS = (
     (0x800, "GFP_NOWAIT"),
 )
 _OPEN = (
+    (0o40, "__FMODE_EXEC"),
     (0o100, "O_CREAT"),
     (0o200, "O_EXCL"),
     (0o400, "O_NOCTTY"),
@@ -95,7 +96,7 @@ _OPEN = (
     (0o4000000, "__O_SYNC"),
     (0o10000000, "O_PATH"),
 )
-"""``include/uapi/asm-generic/fcntl.h``, as x86 has them."""
+"""``include/uapi/asm-generic/fcntl.h``, as x86 has them, and one of ``include/linux/fs.h``."""
 _ACCESS = ("O_RDONLY", "O_WRONLY", "O_RDWR", "O_ACCMODE")
 _TASK = (
     (0x1, "TASK_INTERRUPTIBLE"),
