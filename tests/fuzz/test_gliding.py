@@ -9,6 +9,8 @@ from fuzz.gliding import opened
 from fuzz.sweeps import tally
 from fuzz.worker import trials
 
+from cas.engines.drgn.child.glide.trace import Glide, Wanted
+
 MUTATIONS = 6
 
 
@@ -24,3 +26,22 @@ def test_spoilt_memory_neither_stops_nor_escapes_the_trace(
     assert found.defects == []
     assert sum(found.verdicts.values()) == MUTATIONS
     assert dump.read_bytes() == before
+
+
+def test_a_spoilt_list_of_tasks_costs_none_of_those_on_the_cpus(
+    vmcore: Path, vmlinux: Path, tmp_path: Path
+) -> None:
+    dump = tmp_path / "vmcore"
+    shutil.copyfile(vmcore, dump)
+    subject = opened(dump, vmlinux)
+    head = subject.target.prog["init_pid_ns"].idr.idr_rt.xa_head
+    assert head.address_ is not None
+    at = subject.offset_of(head.address_)
+    assert at is not None
+    with dump.open("r+b") as file:
+        file.seek(at)
+        file.write((0xDEAD000000000102).to_bytes(8, "little"))
+    records = list(Glide(subject.target, Wanted("all")).records())
+    (remark,) = (one["text"] for one in records if one["kind"] == "remark")
+    assert remark.startswith("not all tasks can be found: ")
+    assert [one["role"] for one in records if one["kind"] == "task"] == ["panic", "cpu"]

@@ -80,11 +80,24 @@ def _ordered_tasks(target: Target, wanted: str) -> Iterator[tuple[Object, GlideR
                 continue
     if wanted == "cpus":
         return
-    rest = list(itertools.islice(for_each_task(target.prog), MAX_TASKS))
+    rest, problem = _listed_tasks(target)
     blocked = [task for task in rest if _is_blocked(task)]
     yield from ((task, GlideRole.BLOCKED) for task in blocked)
     if wanted == "all":
         yield from ((task, GlideRole.OTHER) for task in rest)
+    if problem is not None:
+        raise problem
+
+
+def _listed_tasks(target: Target) -> tuple[list[Object], Exception | None]:
+    """The tasks that the kernel lists, as far as they can be found, and why no further."""
+    found: list[Object] = []
+    try:
+        for task in itertools.islice(for_each_task(target.prog), MAX_TASKS):
+            found.append(task)
+    except Unreadable as error:
+        return found, error
+    return found, None
 
 
 def _panicked(target: Target) -> Iterator[tuple[Object, GlideRole]]:
@@ -113,9 +126,11 @@ def _is_blocked(task: Object) -> bool:
         return False
 
 
-def group(target: Target, tasks: Iterator[tuple[Object, GlideRole]]) -> list[Traced]:
-    """The stacks of tasks; those that are the same are one, at the place of the first."""
-    found: list[Traced] = []
+def group(target: Target, tasks: Iterator[tuple[Object, GlideRole]], found: list[Traced]) -> None:
+    """The stacks of tasks; those that are the same are one, at the place of the first.
+
+    :param found: gets them one by one, so that what fails later costs none that is there
+    """
     groups: dict[tuple[object, ...], Traced] = {}
     for task, role in tasks:
         traced = Traced(task, role)
@@ -129,7 +144,6 @@ def group(target: Target, tasks: Iterator[tuple[Object, GlideRole]]) -> list[Tra
             continue
         groups[key] = traced
         found.append(traced)
-    return found
 
 
 def stack_of(target: Target, task: Object, role: GlideRole) -> tuple[list[StackFrame], str | None]:

@@ -23,6 +23,7 @@ from cas.engines.drgn.child.glide.structures import Structures
 from cas.engines.drgn.child.glide.tasks import Traced, group, wanted_tasks
 from cas.engines.drgn.child.limits import Late, time_limit
 from cas.engines.drgn.child.target import Target
+from cas.text import plain_fault
 
 Record = dict[str, Any]
 
@@ -108,18 +109,18 @@ class Glide:
 
     def _remarks(self) -> Iterator[Record]:
         for problem in self.modules.take_problems():
-            yield {"kind": "remark", "text": problem}
+            yield _remark(problem)
 
     def _stacks(self) -> Iterator[Record]:
+        found: list[Traced] = []
         try:
-            with time_limit(max(0.1, self._deadline - time.monotonic())):
-                found = group(self.target, wanted_tasks(self.target, self.wanted.tasks))
+            with time_limit(max(0.1, (self._deadline - time.monotonic()) / 2)):
+                group(self.target, wanted_tasks(self.target, self.wanted.tasks), found)
         except Late:
-            self._cut = "the tasks could not be found in the time"
-            return
+            yield _remark("not all tasks could be found in half of the time")
         except Unreadable as error:
-            self._cut = f"the tasks cannot be found: {error}"
-            return
+            said = plain_fault(" ".join(str(error).split()))
+            yield _remark(f"not all tasks can be found: {said}")
         yield from self._missing(found)
         for traced in found:
             if self._is_over():
@@ -135,7 +136,7 @@ class Glide:
         there |= {one["pid"] for traced in found for one in traced.record()["alike"]}
         for word in self.wanted.tasks.split(","):
             if int(word) not in there:
-                yield {"kind": "remark", "text": f"there is no task of process id {int(word)}"}
+                yield _remark(f"there is no task of process id {int(word)}")
 
     def _is_over(self) -> bool:
         if time.monotonic() > self._deadline:
@@ -181,3 +182,7 @@ class Glide:
                 path = f"{of_task}#{number}.{name}"
                 variables.append(drawn_variable(self.drawer, found, name, depth, path).record())
         return {"kind": "frame", **told, "variables": variables, "notes": notes}
+
+
+def _remark(text: str) -> Record:
+    return {"kind": "remark", "text": text}
