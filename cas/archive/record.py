@@ -28,7 +28,7 @@ Seconds = Annotated[int, Meta(ge=-(1 << 35), le=1 << 37)]
 """Since 1970, of the years that a calendar has."""
 
 
-class File(Record, frozen=True, kw_only=True):
+class ToldFile(Record, frozen=True, kw_only=True):
     """One file of a crash: its dumps differ in what was left out, and how far they came."""
 
     name: str
@@ -51,6 +51,11 @@ class File(Record, frozen=True, kw_only=True):
     is_uploaded: bool = False
     """Somebody has uploaded it: it does not go with the last job of its crash."""
     purged_s: Seconds | None = None
+
+
+class File(ToldFile, frozen=True, kw_only=True):
+    """The same, and by what it is known again."""
+
     looks: tuple[int, int, int] | None = None
     """Inode, and when content and anything at all were changed last, in ns since 1970: while it
     looks so it has this digest."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from cas.archive.record import Hold, Info
+from cas.archive.record import File, Hold, Info, ToldFile
 from cas.choices import Presence
 from cas.model.archived import USERS, CrashLine, CrashWord, IndexedCrash
 from cas.text import json_text
@@ -41,9 +41,14 @@ def shown_info(info: Info, dump: str | None) -> dict[str, Any]:
             "whole": best.is_whole,
         }
     found |= {name: value for name, value in info.facts.items() if name not in found}
-    found["files"] = [msgspec.to_builtins(file) for file in info.files]
+    found["files"] = [_told_file(file) for file in info.files]
     found = {name: value for name, value in found.items() if value is not None}
     return found | {USERS: info.properties}
+
+
+def _told_file(file: File) -> dict[str, Any]:
+    facts: dict[str, Any] = msgspec.to_builtins(file)
+    return {name: facts[name] for name in ToldFile.__struct_fields__}
 
 
 def told_hold(hold: Hold) -> str:

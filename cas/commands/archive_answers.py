@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta
 
 from cas.archive.groups import By
-from cas.archive.record import CrashIdText, File, JobName
+from cas.archive.record import CrashIdText, JobName, ToldFile
 from cas.choices import AnalyzerKind, Kind, Level, Presence, Verdict
 from cas.commands.answers import Version
 from cas.files.record import Count, Record, Time
@@ -50,7 +50,7 @@ class CrashInfo(Record, frozen=True, kw_only=True):
     hold: tuple[str, ...] = ()
     presence: Presence
     dump: str | None = None
-    files: tuple[File, ...]
+    files: tuple[ToldFile, ...]
     format: str | None = None
     size: Count | None = None
     dump_level: int | None = None

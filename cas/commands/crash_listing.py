@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from itertools import chain, islice
 from typing import Any
 
 from cas.archive.archive import Archive
@@ -17,8 +18,10 @@ from cas.text import json_text
 def crash_table(selection: Selection, names: Sequence[str], archive: Archive) -> Iterator[str]:
     """A line for each crash, with the properties that are asked for."""
     if not names:
+        lines = archive.store.crashes.lines(selection)
+        first = list(islice(lines, 1))  # a database that is of no use is told without a header
         yield HEADER
-        yield from map(ls_line, archive.store.crashes.lines(selection))
+        yield from map(ls_line, chain(first, lines))
         return
     # the last part of a dotted name, as Thoth has it
     head = (*COLUMNS, *(name.rpartition(".")[2] for name in names))
