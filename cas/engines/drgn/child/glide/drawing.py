@@ -194,7 +194,9 @@ class Drawer:
 
     def _note_of_number(self, found: Object, kind: Type, holder: str, value: Value) -> str:
         raw: int = found.value_()
-        named = named_number(raw, found.type_.unqualified().type_name(), holder, value.name)
+        named = named_number(
+            raw, found.type_.unqualified().type_name(), holder, value.name, found.prog_
+        )
         named = named or self.knowledge.number(raw, holder, value.name)
         if kind.size == 1 and kind.name == "char" and 32 < raw < 127:
             named = named or f"{chr(raw)!r}"

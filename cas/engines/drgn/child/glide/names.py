@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import errno
+import re
 from bisect import bisect_right, insort
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
-from drgn import FaultError, Program, Type, TypeKind
+from drgn import Architecture, FaultError, Program, Type, TypeKind
 
 from cas.engines.drgn.child.target import NOT_THE_KERNELS, Target
 
@@ -65,7 +67,11 @@ _GFP = (
     (0x200000, "__GFP_THISNODE"),
     (0x400000, "__GFP_ACCOUNT"),
 )
-"""``include/linux/gfp_types.h`` of Linux 6.1, which numbered them so since 5.0."""
+"""``include/linux/gfp_types.h`` of Linux 6.1, which numbered them so from 5.0 on."""
+_GFP_RELEASES = (5, 0), (6, 9)
+"""The first of them, and the first whose debug information has the numbers itself."""
+_GFP_SINCE_ENUM = [(bit, name) for bit, name in _GFP if name != "__GFP_ATOMIC"]
+"""Those that are left since Linux 6.9."""
 _GFP_SETS = (
     (0x400DC0, "GFP_KERNEL_ACCOUNT|__GFP_ZERO"),
     (0x400CC0, "GFP_KERNEL_ACCOUNT"),
@@ -96,7 +102,28 @@ _OPEN = (
     (0o4000000, "__O_SYNC"),
     (0o10000000, "O_PATH"),
 )
-"""``include/uapi/asm-generic/fcntl.h``, as x86 has them, and one of ``include/linux/fs.h``."""
+"""``include/uapi/asm-generic/fcntl.h``, and one of ``include/linux/fs.h``."""
+_OPEN_ON_ARM = {
+    "O_DIRECTORY": 0o40000,
+    "O_NOFOLLOW": 0o100000,
+    "O_DIRECT": 0o200000,
+    "O_LARGEFILE": 0o400000,
+}
+_OPEN_ELSEWHERE: Mapping[Architecture, Mapping[str, int]] = {
+    Architecture.AARCH64: _OPEN_ON_ARM,
+    Architecture.ARM: _OPEN_ON_ARM,
+    Architecture.PPC64: {
+        "O_DIRECTORY": 0o40000,
+        "O_NOFOLLOW": 0o100000,
+        "O_LARGEFILE": 0o200000,
+        "O_DIRECT": 0o400000,
+    },
+    Architecture.X86_64: {},
+    Architecture.I386: {},
+    Architecture.S390X: {},
+    Architecture.RISCV64: {},
+}
+"""What differs, ``arch/*/include/uapi/asm/fcntl.h``; of other architectures nothing is named."""
 _ACCESS = ("O_RDONLY", "O_WRONLY", "O_RDWR", "O_ACCMODE")
 _TASK = (
     (0x1, "TASK_INTERRUPTIBLE"),
@@ -174,19 +201,44 @@ def flag_names(value: int, bits: Bits) -> str:
     return "|".join([*names, *([f"{rest:#x}"] if rest else [])])
 
 
-def gfp_names(value: int) -> str:
-    """Flags of an allocation, by their sets where one fits."""
-    for bits, name in _GFP_SETS:
-        if value & bits == bits:
-            rest = value & ~bits
-            return f"{name}|{flag_names(rest, _GFP)}" if rest else name
-    return flag_names(value, _GFP)
+@lru_cache(4)
+def gfp_bits(prog: Program) -> Bits:
+    """The flags of allocations of this kernel; none where its numbers are not known."""
+    try:  # an enum of their bits, since Linux 6.9
+        return [(1 << prog.constant(f"_{name}_BIT").value_(), name) for _, name in _GFP_SINCE_ENUM]
+    except LookupError:
+        pass
+    try:
+        found = re.match(r"(\d+)\.(\d+)", prog["UTS_RELEASE"].string_().decode("ascii", "replace"))
+    except (LookupError, FaultError):
+        return ()
+    first, last = _GFP_RELEASES
+    return _GFP if found and first <= (int(found[1]), int(found[2])) < last else ()
 
 
-def open_names(value: int) -> str:
+@lru_cache(4)
+def open_bits(arch: Architecture | None) -> Bits:
+    """The flags with which files are opened; none where the numbers of its kernel are not known."""
+    other = _OPEN_ELSEWHERE.get(arch) if arch else None
+    return () if other is None else [(other.get(name, bit), name) for bit, name in _OPEN]
+
+
+def gfp_names(value: int, bits: Bits) -> str | None:
+    """Flags of an allocation, by their sets where one fits; ``None``: they are not known."""
+    if not bits:
+        return None
+    for known, name in _GFP_SETS if bits is _GFP else ():
+        if value & known == known:
+            rest = value & ~known
+            return f"{name}|{flag_names(rest, bits)}" if rest else name
+    return flag_names(value, bits)
+
+
+def open_names(value: int, prog: Program) -> str:
     """How a file was opened."""
+    bits = open_bits(prog.platform.arch if prog.platform else None)
     access, rest = _ACCESS[value & 3], value & ~3
-    return f"{access}|{flag_names(rest, _OPEN)}" if rest else access
+    return f"{access}|{flag_names(rest, bits)}" if rest else access
 
 
 def error_name(value: int) -> str | None:
@@ -195,16 +247,16 @@ def error_name(value: int) -> str | None:
     return f"-{name}" if name and -MAX_ERRNO <= value < 0 else None
 
 
-def named_number(value: int, kind: str, structure: str, member: str) -> str | None:
+def named_number(value: int, kind: str, structure: str, member: str, prog: Program) -> str | None:
     """What a number means, by its type or the member that it is.
 
     :param kind: the type's own name, such as ``gfp_t``
     :param structure: tag of the structure that has the member; empty of a variable
     """
     if kind == "gfp_t" or member in ("gfp", "gfp_mask", "gfp_flags"):
-        return gfp_names(value) if value else None
+        return gfp_names(value, gfp_bits(prog)) if value else None
     if (structure, member) == ("file", "f_flags"):
-        return open_names(value)
+        return open_names(value, prog)
     if kind == "sa_family_t" or member == "skc_family":
         return _FAMILIES.get(value)
     if bits := _BITS.get((structure, member)):

@@ -338,7 +338,7 @@ LOCKS: Mapping[str, Callable[[Object], str]] = {
 
 def _path_of_file(found: Object) -> str:
     path = quoted(d_path(found.f_path.address_of_()))
-    return f"{path} {open_names(found.f_flags.value_())}"
+    return f"{path} {open_names(found.f_flags.value_(), found.prog_)}"
 
 
 def _inode(found: Object) -> str:
