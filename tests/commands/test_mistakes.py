@@ -48,7 +48,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("cas status", "cas-admin status"),
         ("cas statsu --json", "cas-admin status --json"),
         ("cas idnetify vmcore", "cas identify vmcore"),
-        ("cas help nonsense", "identify, debug, signature, object"),
+        ("cas help nonsense", "identify, debug, glide, jobs, show"),
         ("cas resume T-1", "cas -i T-1"),
         ("cas submit T-1 vmcore", "cas -i T-1 -f vmcore"),
         ("cas version", "cas --version"),

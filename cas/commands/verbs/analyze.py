@@ -6,7 +6,7 @@ import argparse
 
 from cas.commands.invocation import Output, World
 
-PLACE = 15
+PLACE = 20
 HELP = "run an analyzer, or a debugger's command, on crashes"
 EXAMPLE = "cas analyze mtime=1w signature"
 EXAMPLES = """\

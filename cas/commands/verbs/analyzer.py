@@ -7,7 +7,7 @@ import sys
 
 from cas.commands.invocation import Done, Output, World
 
-PLACE = 16
+PLACE = 21
 HELP = "add, replace or remove an analyzer"
 EXAMPLE = "cas analyzer fmri < fmri.sh"
 

@@ -6,7 +6,7 @@ import argparse
 
 from cas.commands.invocation import Output, World
 
-PLACE = 17
+PLACE = 22
 HELP = "list the analyzers"
 EXAMPLE = "cas analyzers"
 _DIGITS = 12

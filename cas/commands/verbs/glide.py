@@ -6,7 +6,7 @@ import argparse
 
 from cas.commands.invocation import Output, World
 
-PLACE = 18
+PLACE = 3
 HELP = "print every stack of a crashed kernel, with its variables"
 EXAMPLE = "cas glide TICKET, or the task that panicked: cas glide TICKET --tasks panic"
 EXAMPLES = """\

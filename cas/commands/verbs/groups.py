@@ -6,7 +6,7 @@ import argparse
 
 from cas.commands.invocation import Output, World, more_words
 
-PLACE = 22
+PLACE = 13
 HELP = "group crashes, and tell what is unusual in each group"
 EXAMPLE = "cas groups mtime=month --by model"
 BY = ("signature", "host", "model", "reason")

@@ -6,7 +6,7 @@ import argparse
 
 from cas.commands.invocation import Output, World
 
-PLACE = 12
+PLACE = 18
 HELP = "keep crashes from every purge, with a reason"
 EXAMPLE = "cas hold T-1234 'asked for by the customer until May'"
 REASON_LIMIT = 1000

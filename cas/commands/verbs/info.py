@@ -6,7 +6,7 @@ import argparse
 
 from cas.commands.invocation import Output, World, more_words
 
-PLACE = 6
+PLACE = 10
 HELP = "print what is known of crashes, as JSON"
 EXAMPLE = "cas info ticket=T-1234 | jq .stack"
 NONE = 2

@@ -6,7 +6,7 @@ import argparse
 
 from cas.commands.invocation import Output, World
 
-PLACE = 19
+PLACE = 4
 HELP = "list jobs, unfinished ones first"
 EXAMPLE = "cas jobs"
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from cas.archive.archive import Archive
     from cas.model.archived import Selection
 
-PLACE = 5
+PLACE = 9
 HELP = "list crashes of the archive"
 EXAMPLE = "cas ls mtime=3d node=web*"
 NAME_LIMIT = 200

@@ -9,7 +9,7 @@ from cas.commands.invocation import Output, World, file_of
 from cas.files.whole import is_there
 from cas.text import json_text
 
-PLACE = 4
+PLACE = 8
 HELP = "tell the id of a dump's crash"
 EXAMPLE = "cas object FILE"
 

@@ -6,7 +6,7 @@ import argparse
 
 from cas.commands.invocation import Output, World, more_words
 
-PLACE = 7
+PLACE = 11
 HELP = "count crashes, or the values of a property"
 EXAMPLE = "cas report mtime=month release"
 take_others = more_words

@@ -7,7 +7,7 @@ import sys
 
 from cas.commands.invocation import Output, World
 
-PLACE = 8
+PLACE = 14
 HELP = "set a property of crashes"
 EXAMPLE = "cas set 76998f82 triage bmc"
 

@@ -6,7 +6,7 @@ import argparse
 
 from cas.commands.invocation import Output, World
 
-PLACE = 20
+PLACE = 5
 HELP = "show the report of the newest job"
 EXAMPLE = "cas show TICKET"
 LIMIT = 64 << 20

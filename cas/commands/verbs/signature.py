@@ -6,7 +6,7 @@ import argparse
 
 from cas.commands.invocation import Output, World
 
-PLACE = 3
+PLACE = 6
 HELP = "tell what a job's crash is called, and why"
 EXAMPLE = "cas signature TICKET"
 

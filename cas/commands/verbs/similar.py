@@ -6,7 +6,7 @@ import argparse
 
 from cas.commands.invocation import Output, World
 
-PLACE = 21
+PLACE = 12
 HELP = "list crashes with the same signature, then similar ones"
 EXAMPLE = "cas similar 76998f82"
 

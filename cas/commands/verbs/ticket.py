@@ -6,7 +6,7 @@ import argparse
 
 from cas.commands.invocation import Output, World
 
-PLACE = 10
+PLACE = 16
 HELP = "give crashes a ticket, which keeps them"
 EXAMPLE = "cas ticket 76998f82 T-1234"
 

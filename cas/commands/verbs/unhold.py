@@ -6,7 +6,7 @@ import argparse
 
 from cas.commands.invocation import Output, World
 
-PLACE = 13
+PLACE = 19
 HELP = "let crashes be purged again that were held"
 EXAMPLE = "cas unhold T-1234"
 

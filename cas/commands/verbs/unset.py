@@ -6,7 +6,7 @@ import argparse
 
 from cas.commands.invocation import Output, World
 
-PLACE = 9
+PLACE = 15
 HELP = "take away a property that was set"
 EXAMPLE = "cas unset 76998f82 triage"
 

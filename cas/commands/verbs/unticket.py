@@ -6,7 +6,7 @@ import argparse
 
 from cas.commands.invocation import Output, World
 
-PLACE = 11
+PLACE = 17
 HELP = "take a ticket from crashes, or all that were given"
 EXAMPLE = "cas unticket 76998f82 T-1234"
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cas.commands.invocation import Done, Output, World, file_of
 
-PLACE = 14
+PLACE = 7
 HELP = "put dumps into the archive"
 EXAMPLE = "cas upload vmcore.xz"
 
