@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from cas.archive.constraints import Garbage
 from cas.archive.record import Hold, Info
-from cas.jobs.work_directory import is_ticket
+from cas.jobs.work_directory import TICKET_RULE, is_ticket
 from cas.text import json_text
 
 VALUE_LIMIT = 1 << 20
@@ -72,7 +72,7 @@ def checked_ticket(ticket: str) -> str:
     :raises Garbage: it is none
     """
     if not is_ticket(ticket):
-        raise Garbage(f"{ticket[:_NAME_LIMIT]!r} is no ticket", hint="cas ticket SPEC TICKET")
+        raise Garbage(f"{ticket[:_NAME_LIMIT]!r} is no ticket", hint=TICKET_RULE)
     return ticket
 
 

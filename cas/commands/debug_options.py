@@ -58,11 +58,15 @@ def for_crash(words: Sequence[str]) -> ForCrash:
     return ForCrash(tuple(passed), tuple(scripts), is_silent)
 
 
-def one_spec(word: str) -> UsageError:
-    """What to say of a word behind a SPEC that is no part of it."""
+def one_spec(word: str, hint: str = "") -> UsageError:
+    """What to say of a word behind a SPEC that is no part of it.
+
+    :param hint: what to type; without it, where the options of crash stand
+    """
     from cas.commands.mistakes import without_secrets
 
-    return UsageError(f"one SPEC at a time: {without_secrets(word)!a} is another", hint=_BEHIND)
+    said = f"one SPEC at a time: {without_secrets(word)!a} is another"
+    return UsageError(said, hint=hint or _BEHIND)
 
 
 _BEHIND = "options of crash stand behind SPEC, as in: cas debug T-1234 -s -i FILE"

@@ -24,7 +24,8 @@ JOBS = (
 _TO_ANALYSE = f"to analyse a dump: {ANALYSE}"
 _MEANT = {
     **dict.fromkeys(("list", "tickets", "results"), JOBS),
-    **dict.fromkeys(("submit", "analyse", "run", "add", "new", "start", "triage"), _TO_ANALYSE),
+    "analyse": f"{_TO_ANALYSE}; to run an analyzer on crashes: cas analyze SPEC ANALYZER",
+    **dict.fromkeys(("submit", "run", "add", "new", "start", "triage"), _TO_ANALYSE),
     **dict.fromkeys(
         ("continue", "retry", "go", "restart", "resume"),
         "to go on with a ticket's job: cas -i TICKET; with all of them: cas-admin resume",
@@ -35,6 +36,7 @@ _MEANT = {
     ),
     **dict.fromkeys(("file", "inspect"), "to look at a dump: cas identify FILE"),
     **dict.fromkeys(("rm", "remove", "delete"), "old jobs are removed by: cas-admin -p"),
+    "init": "nothing is to be set up: the archive begins with the first dump; cas upload FILE",
     "version": "cas --version",
     "config": "the settings are in /etc/cas.conf, or where CAS_CONF or --config says: cas.conf(5)",
 }

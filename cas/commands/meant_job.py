@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 Subject: TypeAlias = "Job | ArchivedDump"
 """What is debugged."""
+_ONE = "name one crash or job; what cas debug takes behind it is an analyzer: cas analyzers"
 _LISTED = 20
 """Crashes that are listed of those that words may mean."""
 
@@ -175,7 +176,7 @@ def _meant_crash(words: Sequence[str], world: World, work: WorkDirectory) -> tup
             raise NotArchived(
                 f"the archive does not know {words[0]}", hint="to take it over: cas-admin index"
             )
-        raise one_spec(meant.rest[0])
+        raise one_spec(meant.rest[0], _ONE)
     found = list(islice(archive.store.crashes.lines(meant.selection), _LISTED + 1))
     if not found:
         if is_word:

@@ -32,7 +32,10 @@ PANIC_LIMIT = 100
 class NoJob(UsageError):
     """Nothing that is kept is meant by a SPEC."""
 
-    hint = "give a ticket, TICKET/STAMP, TICKET/latest or the path of a job directory"
+    hint = (
+        "give a ticket, TICKET/STAMP, TICKET/latest, a job directory, or four digits or more of a "
+        "crash's id; to see what there is: cas jobs, cas ls"
+    )
 
 
 class SeveralJobs(UsageError):

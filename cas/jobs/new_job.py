@@ -17,7 +17,7 @@ from cas.files.whole import FULL, cannot_write, sync_directory
 from cas.jobs.job import Job
 from cas.jobs.lock import lock_job
 from cas.jobs.order import Order
-from cas.jobs.work_directory import STAMP, UNBORN, WorkDirectory, is_ticket
+from cas.jobs.work_directory import STAMP, TICKET_RULE, UNBORN, WorkDirectory, is_ticket
 from cas.model.dump import Stored
 
 _TAKEN = {errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR}
@@ -31,8 +31,7 @@ def check_ticket(ticket: str) -> str:
     if not is_ticket(ticket):
         raise Refused(
             f"{ticket!r} cannot be an identifier",
-            hint="use 1 to 64 letters, digits, dots, dashes and underscores, beginning with a "
-            "letter or digit, without two dots in a row",
+            hint=TICKET_RULE,
         )
     return ticket
 

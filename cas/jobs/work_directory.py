@@ -250,6 +250,13 @@ class WorkDirectory:
         return lets_others_write(path, state, self.owners | {0})
 
 
+TICKET_RULE = (
+    "use 1 to 64 letters, digits, dots, dashes and underscores, beginning with a letter or digit, "
+    "without two dots in a row"
+)
+"""What to type where a ticket is none."""
+
+
 def is_ticket(name: str) -> bool:
     """Whether a ticket may have this name."""
     return _TICKET.fullmatch(name) is not None and ".." not in name

@@ -15,7 +15,7 @@ REASON_LIMIT = 1000
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
     text = "which crashes, then why they are held"
-    parser.add_argument("words", metavar="WORD", nargs="+", help=text)
+    parser.add_argument("words", metavar="SPEC", nargs="+", help=text)
 
 
 def run(options: argparse.Namespace, world: World) -> Output:

@@ -8,7 +8,7 @@ from cas.commands.invocation import Output, World
 
 PLACE = 4
 HELP = "list jobs, unfinished ones first"
-EXAMPLE = "cas jobs"
+EXAMPLE = "cas jobs; those of one ticket: cas ls TICKET jobs"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

@@ -7,7 +7,7 @@ import argparse
 from cas.commands.invocation import Output, World
 
 PLACE = 5
-HELP = "show the report of the newest job"
+HELP = "show the report of the newest job, or of an upload"
 EXAMPLE = "cas show TICKET"
 LIMIT = 64 << 20
 
