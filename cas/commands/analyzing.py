@@ -129,7 +129,10 @@ def _status(analysis: Analysis, number: int, failed: int, world: World) -> int:
         crashes = "1 crash has" if passed == 1 else f"{passed:,} crashes have"
         world.progress.warn(f"{crashes} no dump on this machine: passed over")
     if failed:
-        world.progress.warn(f"failed on {failed:,} of {number:,}, exit status {FAILED}")
+        said = f"failed on {failed:,} of {number:,}, exit status {FAILED}"
+        if not (wanted := analysis.analyzers[-1]).is_command:
+            said += f"; to work on it with one of them at hand: cas debug ID {wanted.name}"
+        world.progress.warn(said)
     if analysis.behind:
         raise analysis.behind
     return FAILED if failed else NOTHING_MEANT if passed == number else 0

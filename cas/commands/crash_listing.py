@@ -11,8 +11,13 @@ from cas.archive.archive import Archive
 from cas.archive.constraints import property_name
 from cas.archive.shown import column_text, property_of
 from cas.commands.crash_lines import COLUMNS, HEADER, UNSET, ls_columns, ls_line, ls_table
-from cas.model.archived import CrashLine, Selection
-from cas.text import json_text
+from cas.commands.invocation import World
+from cas.commands.mistakes import without_secrets
+from cas.model.archived import USERS, Comparison, CrashLine, Selection
+from cas.text import json_text, short_line
+
+NAME_LIMIT = 200
+"""Characters of a property's name that is asked for."""
 
 
 def crash_table(selection: Selection, names: Sequence[str], archive: Archive) -> Iterator[str]:
@@ -35,6 +40,27 @@ def crash_array(selection: Selection, names: Sequence[str], archive: Archive) ->
         yield before + json_text(crash_object(line) | dict(zip(names, values, strict=True)))
         before = ","
     yield "]" if before == "," else "[]"
+
+
+def unknown_properties(
+    selection: Selection, names: Sequence[str], archive: Archive
+) -> tuple[str, ...]:
+    """What is asked for or compared though no crash has it by itself and nobody has set it."""
+    undefined = Comparison.UNDEFINED
+    compared = (one.name for one in selection.constraints if one.comparison is not undefined)
+    known = archive.store.crashes.has_property
+    asked = dict.fromkeys((*map(property_name, names), *compared))
+    unknown = (name for name in asked if name.startswith(f"{USERS}.") and not known(name))
+    return tuple(name.removeprefix(f"{USERS}.") for name in unknown)
+
+
+def tell_unknown(
+    selection: Selection, names: Sequence[str], archive: Archive, world: World
+) -> None:
+    """Say which of the properties no crash has: a name may be misspelt."""
+    for name in unknown_properties(selection, names, archive):
+        said = short_line(without_secrets(name), NAME_LIMIT)
+        world.progress.warn(f"no crash has the property {said}; to see what it has: cas info SPEC")
 
 
 def crash_object(line: CrashLine) -> dict[str, Any]:

@@ -124,6 +124,7 @@ def test_one_failure_is_told_and_the_others_stay(site_b: Site, crashes: list[str
     assert done.stdout.split() == crashes
     assert f"! {crashes[1][:16]}: exit status 3\n" in done.stderr
     assert f"! {crashes[0][:16]}: set: 'a b' is no name of a property\n" in done.stderr
+    assert "failed on 3 of 3, exit status 1; " in done.stderr and "cas debug ID odd" in done.stderr
     add(site_b, "wrong.py", "print('before')\nprog['nosuch']\n")
     done = site_b.cas("analyze", crashes[0], "wrong.py")
     assert done.returncode == 1

@@ -56,6 +56,16 @@ def test_of_nothing_the_header_is_listed(site: Site) -> None:
     assert (done.returncode, done.stdout) == (1, "")
 
 
+def test_a_property_that_no_crash_has_is_told(site: Site, vmcore_b: Path) -> None:
+    crash_id = archived(site, vmcore_b)
+    told = "no crash has the property platform; to see what it has: cas info SPEC"
+    for words in (("ls", "platform=6*"), ("ls", "type=crash", "platform"), ("report", "platform")):
+        assert told in site.cas(*words).stderr
+    assert told.replace("platform", crash_id) in site.cas("ls", crash_id[:8], crash_id).stderr
+    for words in (("ls", "platform=undefined", "node"), ("report", "type=crash", "release")):
+        assert not site.cas(*words).stderr
+
+
 def test_a_job_is_in_the_archive_with_a_second_name_for_its_dump(
     site: Site, vmcore_b: Path
 ) -> None:

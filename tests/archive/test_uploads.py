@@ -196,6 +196,7 @@ def test_one_of_several_that_is_no_dump_keeps_no_other(
     (tmp_path / "text").write_text("no dump")
     found = uploaded(world, tmp_path / "text", files[FULL], tmp_path / "gone")
     assert (len(found.lines), found.status) == (1, 4)
+    assert f"* {files[FULL]}\n" in said.text
     assert f"! {tmp_path / 'text'}: " in said.text
     assert f"! {tmp_path / 'gone'}: cannot read" in said.text
     for only in ("text", "gone"):

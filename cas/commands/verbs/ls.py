@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 PLACE = 9
 HELP = "list crashes of the archive"
 EXAMPLE = "cas ls mtime=3d node=web*"
-NAME_LIMIT = 200
-"""Characters of a property's name that is asked for."""
 take_others = more_words
 
 
@@ -36,7 +34,7 @@ def run(options: argparse.Namespace, world: World) -> Output:
     from dataclasses import replace
 
     from cas.commands.archive_access import opened_archive
-    from cas.commands.crash_listing import crash_array, crash_table
+    from cas.commands.crash_listing import NAME_LIMIT, crash_array, crash_table, tell_unknown
     from cas.commands.crash_spec import leading_crashes
     from cas.commands.mistakes import without_secrets
     from cas.text import short_line
@@ -47,8 +45,12 @@ def run(options: argparse.Namespace, world: World) -> Output:
     _require_names(names)
     if len(names) == len(options.words) > 0 and not _is_property(names[0], archive):
         said = short_line(without_secrets(names[0]), NAME_LIMIT)
-        world.progress.warn(f"{said} is neither archived nor a property of any crash")
+        world.progress.warn(
+            f"{said} is neither archived nor a property of any crash; to see what there is: "
+            "cas ls, cas info SPEC"
+        )
         selection, names = replace(selection, ids=()), ()
+    tell_unknown(selection, names, archive, world)
     if _asks_for_presence(selection, names):
         archive.look_after_files()
     yield from (crash_array if options.json else crash_table)(selection, names, archive)
@@ -57,6 +59,7 @@ def run(options: argparse.Namespace, world: World) -> Output:
 
 def _require_names(names: Sequence[str]) -> None:
     from cas.archive.constraints import Garbage
+    from cas.commands.crash_listing import NAME_LIMIT
     from cas.text import short_line
 
     if wrong := next((name for name in names if "=" in name), None):

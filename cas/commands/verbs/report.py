@@ -27,6 +27,7 @@ def run(options: argparse.Namespace, world: World) -> Output:
     """
     from cas.archive.constraints import Garbage, property_name
     from cas.commands.archive_access import opened_archive
+    from cas.commands.crash_listing import tell_unknown
     from cas.commands.crash_spec import leading_crashes
     from cas.text import json_text
 
@@ -34,6 +35,7 @@ def run(options: argparse.Namespace, world: World) -> Output:
     meant = leading_crashes(options.words, world, archive)
     if len(meant.rest) > 1 or "=" in "".join(meant.rest):
         raise Garbage("a report is on one property, which stands last", hint=EXAMPLE)
+    tell_unknown(meant.selection, meant.rest, archive, world)
     if not meant.rest:
         yield str(archive.store.crashes.count(meant.selection))
         return 0

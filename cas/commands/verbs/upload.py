@@ -29,6 +29,7 @@ def run(options: argparse.Namespace, world: World) -> Output:
     :raises CasError: the only one that is given is of no use, or cannot be stored now
     """
     from cas.archive.archive import Archive
+    from cas.commands.mistakes import without_secrets
     from cas.commands.uploading import upload_file
     from cas.errors import CasError
     from cas.triage.uploading import finish_uploads
@@ -36,6 +37,8 @@ def run(options: argparse.Namespace, world: World) -> Output:
     archive, status = Archive.of(world.config), 0
     finish_uploads(archive, world.config, world.now, world.progress)
     for word in options.dumps:
+        if len(options.dumps) > 1:
+            world.progress.say(without_secrets(word))
         try:
             done = upload_file(word, archive, world)
         except CasError as error:
