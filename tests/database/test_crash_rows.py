@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from postgresql import on_both
 from sqlalchemy import text
 
 from cas.choices import Presence
+from cas.database import crash_rows
 from cas.database.crash_rows import LINE, selected
 from cas.database.store import Store
 from cas.model.archived import (
@@ -107,6 +109,10 @@ def test_all_of_a_selection_holds_and_its_order_is_that_of_the_crashes(filled: S
     assert found(filled, ids=(f"{1:032x}", "no id")) == [1]
     assert found(filled, ids=()) == []
     assert filled.crashes.count(Selection(limit=2)) == 2
+    same_time = [replace(crash(1), line=replace(crash(1).line, id=f"{id_:032x}")) for id_ in (9, 8)]
+    filled.crashes.put(same_time)
+    assert found(filled) == [3, 2, 1, 8, 9]
+    assert found(filled, limit=4) == [3, 2, 1, 8]
 
 
 @on_both
@@ -114,6 +120,9 @@ def test_values_are_counted_by_crash(filled: Store) -> None:
     assert filled.crashes.tally(EVERY, "tickets") == [("T-2", 2), ("T-1", 1)]
     assert filled.crashes.tally(EVERY, "presence") == [("here", 3)]
     assert filled.crashes.tally(Selection((equal("node", "webX."),)), "tickets") == []
+    twice = tuple(CrashWord("files.format", position, "ELF") for position in (0, 1))
+    filled.crashes.put([replace(crash(1), words=twice)])
+    assert filled.crashes.tally(EVERY, "files.format") == [("ELF", 1)]
 
 
 @on_both
@@ -135,6 +144,31 @@ def test_a_presence_is_noted_and_a_crash_taken_out(filled: Store) -> None:
     assert found(filled) == [3, 2]
     assert not filled.crashes.has_property("release.x")
     assert filled.crashes.has_property("properties.triage")
+
+
+@on_both
+def test_crashes_are_written_and_read_some_at_a_time(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(crash_rows, "_AT_ONCE", 2)
+    older = replace(crash(3), added_s=1)
+    store.crashes.put([older, crash(3), crash(1), crash(2), crash(2)])
+    assert list(store.crashes.all_ids()) == [f"{number:032x}" for number in ALL]
+    assert found(store) == [3, 2, 1]
+    assert found(store, added_before_s=1000) == []
+
+
+@on_both
+def test_each_job_of_a_crash_has_its_title(filled: Store) -> None:
+    named = {"jobs": ["T-1/a", "T-2/b"], "title": ["use after free"], "node": ["web1"]}
+    words = [
+        CrashWord(name, position, value)
+        for name, values in named.items()
+        for position, value in enumerate(values)
+    ]
+    untitled = (CrashWord("jobs", 0, "T-3/c"),)
+    filled.crashes.put([replace(crash(1), words=tuple(words)), replace(crash(2), words=untitled)])
+    assert filled.crashes.titles_of_jobs() == dict.fromkeys(named["jobs"], "use after free")
 
 
 PLANS = {
