@@ -9,7 +9,7 @@ import pytest
 
 from cas.analyzers.analyzer import Analyzer, WrongAnalyzer, checked_analyzer_name
 from cas.analyzers.library import Library, NoAnalyzer
-from cas.analyzers.sayings import PIPE_LIMIT, SayingPipe, read_said
+from cas.analyzers.sayings import MESSAGES_LIMIT, PIPE_LIMIT, SayingPipe, read_said
 from cas.archive.archive import Archive
 from cas.archive.record import Info
 from cas.database.store import Store
@@ -64,6 +64,7 @@ def test_what_is_said_changes_a_crash() -> None:
     )
     changed = found.applied(CRASH)
     assert changed.properties == {"a": {"b": "'\"$x\n"}, "c": {"d": 1}}
+    assert read_said(said("read", "a", " mm\n")).applied(CRASH).properties == {"a": "mm"}
     assert changed.tickets == ("T-1",)
     assert (found.words, found.wrong) == ("set a.b, set c, ticket T-1", ())
     back = read_said(said("unset", "a") + said("unset", "c") + said("unticket", ""))
@@ -90,6 +91,14 @@ def test_what_cannot_be_meant_is_told_and_changes_nothing(content: bytes) -> Non
     assert len(found.wrong) == 1
     good = read_said(said("ticket", "T-1") + content)
     assert (good.applied(CRASH).tickets, len(good.wrong)) == (("T-1",), 1)
+
+
+@pytest.mark.parametrize("content", [said("ticket", "T-1"), said("ticket", "type=crash")])
+def test_who_says_too_many_things_is_not_heard_to_the_end(content: bytes) -> None:
+    found = read_said(content * MESSAGES_LIMIT + said("set", "a", "x"))
+    assert found.applied(CRASH).properties == {}
+    assert len(found.changes) + len(found.wrong) == MESSAGES_LIMIT + 1
+    assert found.wrong[-1] == f"it said more than {MESSAGES_LIMIT} things: the rest is left out"
 
 
 def test_more_than_a_pipe_may_bring_is_lost_and_said() -> None:

@@ -8,13 +8,15 @@ from cas.archive.annotation import (
     checked_name,
     checked_ticket,
     value_of,
+    with_hold,
     with_property,
     with_ticket,
+    without_holds,
     without_property,
     without_ticket,
 )
 from cas.archive.constraints import Garbage
-from cas.archive.record import File, Info
+from cas.archive.record import CHANGES_KEPT, File, Info
 
 CRASH = Info(id="ab" * 16, time_s=5, added_s=6, jobs=("T-1/2026.01.01.00.00.00",))
 
@@ -63,10 +65,27 @@ def test_the_ticket_of_a_job_is_none_that_was_set() -> None:
     assert without_ticket(crash, "T-1").tickets == ("T-1", "T-2")
 
 
+def test_who_holds_a_crash_already_has_a_new_reason() -> None:
+    crash = with_hold(with_hold(CRASH, "audit", "bmc", 7), "for the vendor", "kj", 8)
+    crash = with_hold(crash, "lawsuit", "bmc", 9)
+    assert [(each.by, each.why, each.at_s) for each in crash.holds] == [
+        ("kj", "for the vendor", 8),
+        ("bmc", "lawsuit", 9),
+    ]
+    assert without_holds(crash) == CRASH
+
+
 @pytest.mark.parametrize("ticket", ["type=crash", "", "a/b", "-x"])
 def test_a_ticket_with_other_characters_is_refused(ticket: str) -> None:
     with pytest.raises(Garbage):
         checked_ticket(ticket)
+
+
+def test_the_newest_changes_are_remembered() -> None:
+    crash = CRASH
+    for number in range(CHANGES_KEPT + 2):
+        crash = crash.noting(f"set a{number}", "bmc", number)
+    assert [each.at_s for each in crash.changes] == list(range(2, CHANGES_KEPT + 2))
 
 
 def file(name: str, **facts: object) -> File:
