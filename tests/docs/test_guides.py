@@ -167,7 +167,7 @@ def test_the_administrators_guide_shows_what_happens(arranged: Site) -> None:
 
 
 @pytest.mark.early
-def test_the_walk_through_thoths_readme_shows_what_happens(arranged: Site) -> None:
+def test_the_walk_through_thoths_readme_and_our_own_show_what_happens(arranged: Site) -> None:
     needs("jq")
     arranged.settings["engine"] = "drgn"
     text = (DOCS / "thoth.md").read_text()
@@ -175,6 +175,11 @@ def test_the_walk_through_thoths_readme_shows_what_happens(arranged: Site) -> No
     (arranged.directory / "diagnose.sh").write_text(script)
     for step in steps(text):
         take("thoth.md", step, arranged)
+    # what README shows of the archive begins with the same dumps
+    assert arranged.cas("unticket", "0757b6bc").returncode == 0
+    assert arranged.cas("ticket", "0757b6bc", "T-1234").returncode == 0
+    for step in steps((DOCS.parent / "README.md").read_text()):
+        take("README.md", step, arranged)
 
 
 def is_of_crash(step: Step) -> bool:
