@@ -33,10 +33,13 @@ class CrashId:
 
 
 def id_of_notes(notes: Iterable[Note], vmcoreinfo: bytes | None) -> CrashId | None:
-    """The id by a dump's headers; ``None``: they have neither registers nor VMCOREINFO."""
+    """The id by a dump's headers; ``None``: they have neither registers nor VMCOREINFO.
+
+    Who saves a dump without the state of its processors writes registers of zeros.
+    """
     text = (vmcoreinfo or b"").rstrip(b"\0")
     registers = [note.desc for note in notes if is_status(note)]
-    if not text and not any(map(bytes.strip, registers)):
+    if not text and not any(any(each) for each in registers):
         return None
     return CrashId(_digest("notes", *registers, text), _CRASH_TIME not in text)
 

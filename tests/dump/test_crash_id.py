@@ -130,6 +130,16 @@ def test_a_dump_that_does_not_say_when_it_crashed_has_a_weak_id(
     assert found(tmp_path, data.build()) == CrashId(dump.crash_id or "", is_weak=True)
 
 
+def test_registers_of_zeros_tell_no_crash(tmp_path: Path) -> None:
+    unsaved = ("CORE", 1, bytes(336))
+    ids = [
+        found(tmp_path, Elf({1 << 20: memory * 4096}, notes=(unsaved,)).build())
+        for memory in (b"a", b"b")
+    ]
+    assert all(each.is_weak for each in ids)
+    assert ids[0].value != ids[1].value
+
+
 def test_a_kernel_log_has_a_weak_id_of_its_end(world: World, vmcore: Path, tmp_path: Path) -> None:
     facts = json.loads("\n".join(answer(world, "cas", "identify", "--json", vmcore).lines))
     lines = facts["dmesg"].splitlines(keepends=True)
