@@ -186,8 +186,9 @@ def test_properties_and_tickets_are_said_of_crashes_and_by_whom(site: Site, vmco
         *("set triage", "set more", "unset triage", "ticket X-1"),
     ]
     assert site.cas("unticket", "ticket=X-1").returncode == 0
-    kept = site.cas("unticket", "T-1", "T-1").stdout
-    assert kept == "unticket T-1: 1 crash, of which 0 changed\n"
+    kept = site.cas("unticket", "T-1", "T-1")
+    assert kept.stdout == "unticket T-1: 1 crash, of which 0 changed\n"
+    assert kept.stderr == "! 1 crash keeps T-1: that of a job goes with the job\n"
     assert rows(site)[0][-1] == "T-1"
 
 

@@ -29,6 +29,7 @@ def run(options: argparse.Namespace, world: World) -> Output:
     from cas.archive.constraints import Garbage
     from cas.commands.archive_access import change_all, opened_archive
     from cas.commands.crash_spec import leading_crashes
+    from cas.model.archived import Selection
 
     archive = opened_archive(world)
     meant = leading_crashes(options.words, world, archive)
@@ -37,4 +38,12 @@ def run(options: argparse.Namespace, world: World) -> Output:
     ticket = checked_ticket(meant.rest[0]) if meant.rest else None
     what = f"unticket {ticket}" if ticket else "unticket all"
     change = partial(without_ticket, ticket=ticket)
-    return (yield from change_all(meant.selection, archive, change, what, world))
+    # which are meant by their tickets is settled before these go
+    ids = tuple(line.id for line in archive.store.crashes.lines(meant.selection))
+    status = yield from change_all(Selection(ids=ids), archive, change, what, world)
+    left = [line for line in archive.store.crashes.lines(Selection(ids=ids)) if line.ticket]
+    number = sum(ticket is None or ticket in (line.ticket or "").split(",") for line in left)
+    if number:
+        who = "1 crash keeps" if number == 1 else f"{number:,} crashes keep"
+        world.progress.warn(f"{who} {ticket or 'a ticket'}: that of a job goes with the job")
+    return status
