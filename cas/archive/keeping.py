@@ -251,7 +251,7 @@ def with_facts(info: Info, report: Report, file: File, answer: str | None = None
         facts=facts_of(report),
         facts_of=file.digest,
         facts_at_s=at_s,
-        time_s=_time_s(report),
+        time_s=_crashed_s(report) or info.time_s,
         answer=answer or (info.answer if is_of_same else None),
     )
 
@@ -260,14 +260,15 @@ def _blank(report: Report, dump: Dump) -> Callable[[], Info]:
     """What is recorded of a crash that is not there yet."""
     assert dump.crash_id  # noqa: S101
     added_s = int(report.started.timestamp())
-    blank = Info(
-        id=dump.crash_id, is_weak=dump.is_crash_id_weak, time_s=_time_s(report), added_s=added_s
-    )
+    time_s = _crashed_s(report) or added_s
+    blank = Info(id=dump.crash_id, is_weak=dump.is_crash_id_weak, time_s=time_s, added_s=added_s)
     return lambda: blank
 
 
-def _time_s(report: Report) -> int:
-    return int(JobRecord.of(report, None).occurred.timestamp())
+def _crashed_s(report: Report) -> int | None:
+    """When a machine crashed, in seconds since 1970; ``None``: it does not tell, or cannot know."""
+    occurred = JobRecord.of(report, None).occurred
+    return None if occurred == report.started else int(occurred.timestamp())
 
 
 def _sound_looks(archive: Archive, crash_id: str, job: Job) -> Looks | None:

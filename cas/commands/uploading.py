@@ -130,11 +130,17 @@ def _uploaded(
 def _told(done: Uploaded, again: str, world: World) -> Finished:
     """What is to be said of it besides the answer."""
     progress, best, status = world.progress, done.info.best_file, 0
-    if len(done.info.files) > 1 and best:
-        others = f"{len(done.info.files)} files of this crash are kept"
+    kept = [each for each in done.info.files if each.purged_s is None]
+    if len(kept) > 1 and best:
+        others = f"{len(kept)} files of this crash are kept"
         progress.say(
             f"{others}; the best is {best.name} ({best.format}, {human_size(best.size_bytes)})"
         )
+        if done.info.is_weak:
+            progress.warn(
+                "they do not tell when it crashed, and may be of several crashes: "
+                "what is told is of the best one alone"
+            )
     if done.error:
         hint = done.error.hint.replace(AGAIN, f"run: {again}")
         progress.warn(f"{done.report.verdict}: {done.error}; {hint}".removesuffix("; "))

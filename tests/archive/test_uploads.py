@@ -15,6 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import msgspec
 import pytest
 from made_crashes import CUT, FILTERED, FLAT, FULL, PIECE, files_of_crash, weak_files
 
@@ -181,13 +182,32 @@ def test_another_file_of_a_crash_is_kept_and_the_best_one_is_used(
     assert Path(path).read_bytes() == files[best].read_bytes()
 
 
-def test_crashes_that_may_have_one_id_keep_all_their_bytes(world: World, tmp_path: Path) -> None:
+def test_crashes_that_may_have_one_id_keep_all_their_bytes(
+    world: World, said: Said, tmp_path: Path
+) -> None:
     files = weak_files(tmp_path)
     found = uploaded(world, *files)
     (crash_id,) = set(found.lines)
     assert (len(found.lines), found.status) == (2, 0)
     require_sound(world, crash_id, [file.read_bytes() for file in files])
     assert archive_of(world).read(crash_id).is_weak
+    assert said.text.count("may be of several crashes") == 1
+
+
+def test_when_it_was_added_stands_for_the_time_of_a_crash_that_tells_none(
+    world: World, tmp_path: Path
+) -> None:
+    first, second = weak_files(tmp_path)
+    (crash_id,) = uploaded(world, first).lines
+    with archive_of(world).changing(crash_id) as draft:
+        long_ago_s = draft.info.added_s - 1000
+        draft.info = msgspec.structs.replace(
+            draft.info, added_s=long_ago_s, time_s=long_ago_s, facts_at_s=long_ago_s
+        )
+    uploaded(world, first)
+    uploaded(world, second)
+    told = the_crash(world)
+    assert (told["time"], told["added"], len(told["files"])) == (long_ago_s, long_ago_s, 2)
 
 
 def test_one_of_several_that_is_no_dump_keeps_no_other(
