@@ -13,12 +13,18 @@ from cas.settings.person import person
 
 
 def opened_archive(world: World) -> Archive:
-    """The archive, whose index has all that is recorded.
+    """The archive, whose index has all that is recorded; a new one, of a lost database, is told.
 
     :raises TryAgain: the database is of no use now
     """
     archive = Archive.of(world.config)
     archive.catch_up()
+    has_none = next(archive.ids(), None) is None
+    if not has_none and not archive.store.crashes.count(Selection(limit=1)):
+        world.progress.warn(
+            "the database knows no crash, though the archive has some; run: cas-admin index, then: "
+            "cas-admin -b"
+        )
     return archive
 
 

@@ -9,7 +9,7 @@ from cas.errors import CasError
 from cas.text import count
 
 PLACE = 4
-HELP = "enter every job directory into the database again"
+HELP = "enter every job and crash into the database again"
 EXAMPLE = "cas-admin index enters all jobs"
 LOST = 3
 UNREADABLE = 4

@@ -56,6 +56,17 @@ def test_of_nothing_the_header_is_listed(site: Site) -> None:
     assert (done.returncode, done.stdout) == (1, "")
 
 
+def test_a_lost_database_is_told_and_made_anew(site: Site, vmcore_b: Path) -> None:
+    crash_id = archived(site, vmcore_b)
+    Path(site.settings["database"]).unlink()
+    done = site.cas("ls")
+    assert (done.returncode, done.stdout) == (0, f"{HEADER}\n")
+    assert "the archive has some; run: cas-admin index" in done.stderr
+    assert site.admin("index").returncode == 0
+    done = site.cas("ls")
+    assert crash_id[:16] in done.stdout and not done.stderr
+
+
 def test_a_property_that_no_crash_has_is_told(site: Site, vmcore_b: Path) -> None:
     crash_id = archived(site, vmcore_b)
     told = "no crash has the property platform; to see what it has: cas info SPEC"
