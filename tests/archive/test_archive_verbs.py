@@ -183,6 +183,9 @@ def test_properties_and_tickets_are_said_of_crashes_and_by_whom(site: Site, vmco
     assert rows(site, "triage=bmc", "more.category")[0][-1] == "SMF"
     assert info(site, "T-1")["properties"] == {"triage": "bmc", "more": json.loads(text)}
     assert json.loads(site.cas("report", "triage").stdout) == {"bmc": 1}
+    of_objects = site.cas("report", "more")
+    assert json.loads(of_objects.stdout) == {}
+    assert "name a property of them, as more.NAME" in of_objects.stderr
     assert site.cas("unset", "T-1", "triage").returncode == 0
     assert len(rows(site, "triage=undefined")) == 1
     assert rows(site, "ticket=undefined") == []

@@ -25,10 +25,13 @@ def run(options: argparse.Namespace, world: World) -> Output:
     :raises Garbage: a word cannot be meant
     :raises TryAgain: the database is of no use now
     """
+    from dataclasses import replace
+
     from cas.archive.constraints import Garbage, property_name
     from cas.commands.archive_access import opened_archive
     from cas.commands.crash_listing import tell_unknown
     from cas.commands.crash_spec import leading_crashes
+    from cas.model.archived import Comparison, Constraint
     from cas.text import json_text
 
     archive = opened_archive(world)
@@ -42,5 +45,14 @@ def run(options: argparse.Namespace, world: World) -> Output:
     name = property_name(meant.rest[0])
     if name == "presence":
         archive.look_after_files(meant.selection)
-    yield json_text(dict(archive.store.crashes.tally(meant.selection, name)), indent=2)
+    crashes = archive.store.crashes
+    found = dict(crashes.tally(meant.selection, name))
+    undefined = Constraint(name, Comparison.UNDEFINED)
+    unset = replace(meant.selection, constraints=(*meant.selection.constraints, undefined))
+    if not found and crashes.count(unset) < crashes.count(meant.selection):
+        world.progress.warn(
+            f"what {meant.rest[0]} has are objects, which are not counted: "
+            f"name a property of them, as {meant.rest[0]}.NAME"
+        )
+    yield json_text(found, indent=2)
     return 0
