@@ -36,7 +36,7 @@ class Garbage(UsageError):
     """What was asked of crashes cannot be meant."""
 
     exit_code = 1
-    hint = "see SPECIFICATIONS in cas(1)"
+    hint = "see Specifications in cas(1)"
 
 
 def selection_of(words: Sequence[str], now: datetime) -> Selection:

@@ -132,8 +132,11 @@ class _Parsers(Mapping[str, Parser]):
             raise KeyError(name)
         if name not in self._made:
             parser = Parser(prog=f"{self._program} {name}")
-            load_verb(self._package, name).arguments(parser)
+            verb = load_verb(self._package, name)
+            verb.arguments(parser)
             verb_options(parser)
+            if not parser.epilog and (verb.example or "").startswith("cas "):
+                parser.epilog = f"for example: {verb.example}"
             self._made[name] = parser
         return self._made[name]
 

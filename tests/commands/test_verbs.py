@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,6 +11,8 @@ from pathlib import Path
 import pytest
 
 import cas_admin.verbs
+from cas.commands.command_line import parser
+from cas.commands.mistakes import parser_verbs
 from cas.commands.verb import ADMIN_VERBS, VERBS, load_verbs, verb_names
 from cas.errors import UsageError
 from cas_admin.command_line import admin_parser, parse_admin
@@ -61,6 +64,12 @@ def test_every_verb_has_a_place_of_its_own_and_an_example(package: str) -> None:
     assert {verb.name for verb in verbs} == verb_names(package)
     assert [verb.place for verb in verbs] == list(range(1, len(verbs) + 1))
     assert all(verb.help and verb.example for verb in verbs)
+
+
+def test_the_help_of_each_verb_ends_with_an_example() -> None:
+    for name, verb in parser_verbs(parser()).items():
+        example = re.search(r"^(for example|examples):\s(.*)", verb.format_help(), re.M | re.S)
+        assert example and f"cas {name}" in example[2]
 
 
 def imported(statement: str) -> set[str]:

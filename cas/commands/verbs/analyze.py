@@ -13,14 +13,14 @@ EXAMPLES = """\
 examples:
   cas analyze T-1234 hung-tasks         an analyzer on the crash of a ticket
   cas analyze mtime=1w fmri             on all of the last week
-  cas analyze node=web* 'bt -a'         a command of the debugger
+  cas analyze 'node=web*' 'bt -a'       a command of the debugger
 """
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
     parser.epilog, parser.formatter_class = EXAMPLES, argparse.RawDescriptionHelpFormatter
-    text = "which crashes (see SPECIFICATIONS in cas(1)), then an analyzer or a command"
+    text = "which crashes (see Specifications in cas(1)), then an analyzer or a command"
     parser.add_argument("words", metavar="WORD", nargs="+", help=text)
     text = "so many crashes at a time; default: as many as there are processors"
     parser.add_argument("--jobs", metavar="N", type=int, help=text)

@@ -15,7 +15,7 @@ take_others = more_words
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
-    text = "which crashes: see SPECIFICATIONS in cas(1); without any, all"
+    text = "which crashes: see Specifications in cas(1); without any, all"
     parser.add_argument("words", metavar="SPEC", nargs="*", help=text)
     text = "what those of a group have in common; usually signature"
     parser.add_argument("--by", choices=BY, default=BY[0], help=text)

@@ -15,10 +15,7 @@ from cas.units import human_size, plain, told_time
 
 PLACE = 1
 HELP = "tell what a dump says about itself"
-EXAMPLE = (
-    "one dump: cas identify FILE; the parts of a split one, each with -f: "
-    "cas -i TICKET -f FILE -f …"
-)
+EXAMPLE = "cas identify FILE; the parts of a split one, each with -f: cas -i TICKET -f FILE -f …"
 DAMAGED = 3
 HIDDEN = frozenset(
     {

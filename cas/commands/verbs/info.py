@@ -15,7 +15,7 @@ take_others = more_words
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
-    text = "which crashes: see SPECIFICATIONS in cas(1); also a dump that is still to be uploaded"
+    text = "which crashes: see Specifications in cas(1); also a dump that is still to be uploaded"
     parser.add_argument("words", metavar="SPEC", nargs="*", help=text)
     parser.add_argument("--json", action="store_true", help="the same: it is JSON already")
 

@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
 PLACE = 9
 HELP = "list crashes of the archive"
-EXAMPLE = "cas ls mtime=3d node=web*"
+EXAMPLE = "cas ls mtime=3d 'node=web*'"
 take_others = more_words
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
-    text = "which crashes (see SPECIFICATIONS in cas(1)), then properties to print besides"
+    text = "which crashes (see Specifications in cas(1)), then properties to print besides"
     parser.add_argument("words", metavar="WORD", nargs="*", help=text)
     parser.add_argument("--json", action="store_true", help="print an array of objects")
 

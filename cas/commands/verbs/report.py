@@ -14,7 +14,7 @@ take_others = more_words
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
-    text = "which crashes (see SPECIFICATIONS in cas(1)), then a property"
+    text = "which crashes (see Specifications in cas(1)), then a property"
     parser.add_argument("words", metavar="WORD", nargs="*", help=text)
     parser.add_argument("--json", action="store_true", help="the same: it is JSON already")
 

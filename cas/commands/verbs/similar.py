@@ -13,7 +13,7 @@ EXAMPLE = "cas similar 76998f82"
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
-    text = "a crash: see SPECIFICATIONS in cas(1)"
+    text = "a crash: see Specifications in cas(1)"
     parser.add_argument("words", metavar="SPEC", nargs="+", help=text)
     parser.add_argument("--json", action="store_true", help="print everything, as JSON")
 
