@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from cas.archive.annotation import with_ticket
 from cas.archive.archive import INFO, Archive, NotArchived
 from cas.archive.record import File, Info
 from cas.choices import Presence
-from cas.database.store import Store
+from cas.errors import Refused
 from cas.model.archived import EVERY
 
 BLANK = Info(id="ab" * 16, time_s=5, added_s=6)
@@ -26,12 +26,6 @@ KEPT = File(
     is_whole=True,
     added_s=1,
 )
-
-
-@pytest.fixture
-def archive(tmp_path: Path) -> Archive:
-    owners = frozenset({os.geteuid(), 0})
-    return Archive(tmp_path / "store", tmp_path, Store(str(tmp_path / "db")), owners)
 
 
 def put(archive: Archive, *files: File) -> Info:
@@ -108,6 +102,36 @@ def test_a_note_of_a_crash_without_a_record_goes(
     assert not archive.awaits_index(BLANK.id)
     with pytest.raises(NotArchived):
         archive.read(BLANK.id)
+
+
+def test_a_crash_whose_directory_went_before_the_lock_is_made_anew(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock, removed = archive_module._lock, list[Path]()
+
+    def purged_first(descriptor: int, until: float, directory: Path) -> None:
+        if not removed:
+            removed.append(directory)
+            shutil.rmtree(directory)
+        lock(descriptor, until, directory)
+
+    monkeypatch.setattr(archive_module, "_lock", purged_first)
+    put(archive, KEPT)
+    assert removed
+    assert archive.read(BLANK.id).files == (KEPT,)
+
+
+@pytest.mark.parametrize(("mode", "is_refused"), [(0o1777, False), (0o777, True), (0o755, False)])
+def test_in_a_directory_of_all_an_archive_is_safe_where_nobody_can_rename_it(
+    archive: Archive, mode: int, *, is_refused: bool
+) -> None:
+    put(archive)
+    archive.path.parent.chmod(mode)
+    if is_refused:
+        with pytest.raises(Refused, match="may be replaced by others"):
+            archive.require_safe()
+    else:
+        archive.require_safe()
 
 
 def test_a_record_that_lies_in_the_place_of_another_is_not_believed(archive: Archive) -> None:

@@ -9,9 +9,12 @@ from typing import Any
 import pytest
 from msgspec.structs import replace as changed
 
-from cas.archive.keeping import with_facts, with_file
+from cas.archive.archive import Archive
+from cas.archive.keeping import known_file, with_facts, with_file
 from cas.archive.record import File, Info
 from cas.choices import Stage, Verdict
+from cas.files.digest import Fingerprint
+from cas.jobs.reference import looks
 from cas.model.report import Report
 
 CRASH = Info(id="ab" * 16, time_s=5, added_s=6)
@@ -113,3 +116,25 @@ def test_what_was_read_by_parts_is_forgotten_once_a_file_is_there() -> None:
     assert with_file(with_file(CRASH, part), CUT).files == (CUT,)
     assert with_file(with_file(CRASH, CUT), part).files == (CUT,)
     assert with_file(with_file(CRASH, CUT), BEST).files == (CUT, BEST)
+
+
+def test_an_upload_is_known_by_its_content_where_that_is_there_still(
+    archive: Archive, tmp_path: Path
+) -> None:
+    upload, same_size = tmp_path / "upload", tmp_path / "same-size"
+    upload.write_bytes(b"dump")
+    same_size.write_bytes(b"pump")
+    kept = Fingerprint.of(upload)
+    with archive.changing(CRASH.id, lambda: CRASH) as draft:
+        place = archive.file_path(CRASH.id, kept.digest)
+        place.write_bytes(b"dump")
+        file = changed(BEST, digest=kept.digest, size_bytes=4, looks=looks(place))
+        draft.info = info = with_file(CRASH, file)
+    assert known_file(archive, info, upload) == file
+    assert known_file(archive, info, same_size) is None
+    place.touch()  # it looks otherwise, so it is read
+    assert known_file(archive, info, upload) == file
+    place.write_bytes(b"damp")
+    assert known_file(archive, info, upload) is None
+    place.unlink()
+    assert known_file(archive, info, upload) is None
