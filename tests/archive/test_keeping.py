@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 from msgspec.structs import replace as changed
 
 from cas.archive.archive import Archive
-from cas.archive.keeping import known_file, with_facts, with_file
+from cas.archive.keeping import known_file, settle_upload, with_facts, with_file
 from cas.archive.record import File, Info
 from cas.choices import Stage, Verdict
 from cas.files.digest import Fingerprint
@@ -138,3 +139,30 @@ def test_an_upload_is_known_by_its_content_where_that_is_there_still(
     assert known_file(archive, info, upload) is None
     place.unlink()
     assert known_file(archive, info, upload) is None
+
+
+def test_a_file_that_has_lost_a_name_is_known_by_its_new_marks_and_one_that_was_written_is_not(
+    archive: Archive,
+) -> None:
+    with archive.changing(CRASH.id, lambda: CRASH) as draft:
+        place = archive.file_path(CRASH.id, str(BEST.digest))
+        place.write_bytes(b"dump")
+        second = place.with_name("second")
+        second.hardlink_to(place)
+        draft.info = with_file(CRASH, changed(BEST, looks=looks(place)))
+    second.unlink()
+    settle_upload(archive, CRASH.id, BEST.digest)
+    settled = archive.read(CRASH.id)
+    assert settled.files == (changed(BEST, looks=looks(place)),)
+    os.utime(place, ns=(0, looks(place)[1] + 1))
+    settle_upload(archive, CRASH.id, BEST.digest)
+    assert archive.read(CRASH.id) == settled
+
+
+def test_answers_that_do_not_count_any_more_are_removed(archive: Archive) -> None:
+    with archive.changing(CRASH.id, lambda: CRASH) as draft:
+        draft.info = changed(CRASH, answer=SECOND)
+    for name in (FIRST, SECOND):
+        archive.answer_path(CRASH.id, name).mkdir(parents=True)
+    settle_upload(archive, CRASH.id, BEST.digest)
+    assert archive.answers(CRASH.id) == [SECOND]
