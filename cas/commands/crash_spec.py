@@ -110,6 +110,18 @@ def leading_crashes(words: Sequence[str], world: World, archive: Archive) -> Mea
     return Meant(chosen, tuple(words[number:]))
 
 
+def crashes_and_rest(words: Sequence[str], world: World, archive: Archive, fewest: int) -> Meant:
+    """The crashes that the first words mean, for a verb that takes more words behind them.
+
+    :param fewest: words that the verb takes; of fewer it is for the verb to say what is missing
+    :raises: as `chosen_crashes`, also where the first word means nothing
+    """
+    meant = leading_crashes(words, world, archive)
+    if len(meant.rest) == len(words) >= fewest:
+        _nothing_meant(words[0])
+    return meant
+
+
 def may_be_no_ticket(word: str) -> bool:
     """Whether what has the form of a ticket may be a file or the beginning of an id as well."""
     return bool(_HEX.fullmatch(word)) or is_there(file_of(word))

@@ -223,7 +223,7 @@ def test_nothing_goes_of_what_is_held(busy: Site, vmcore_b: Path) -> None:
     purge = busy.admin(*PURGE)
     assert (purge.returncode, purge.stdout) == (0, "")
     assert f"{busy.job('T-1')} stays: the crash {crash_id} is held by " in purge.stderr
-    assert busy.cas("hold", "nothing").returncode == 1
+    assert busy.cas("hold", "nothing").returncode == 2
     assert busy.cas("unhold", "type=crash").returncode == 0
     record = info_of((place(busy, crash_id) / "info.json").read_bytes())
     assert [each.what for each in record.changes] == ["hold", "unhold"]

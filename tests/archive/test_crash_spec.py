@@ -12,7 +12,7 @@ from cas.archive.constraints import Garbage
 from cas.archive.record import Info
 from cas.commands.crash_spec import AmbiguousSpec, chosen_crashes, leading_crashes
 
-from installed import Site
+from installed import Site, answer
 
 ONE, TWO, THREE = (f"{begin}{'0' * 28}" for begin in ("aaaa", "aaab", "cccc"))
 JOBS = {
@@ -81,3 +81,15 @@ def test_what_comes_through_standard_input_is_ids(
     assert meant(site, archive, "dump=stdin") == [ONE, THREE]
     monkeypatch.setattr(sys, "stdin", io.StringIO(""))
     assert meant(site, archive, "dump=stdin") == []
+
+
+@pytest.mark.parametrize("words", ["set {} a b", "unset {} a", "hold {} audit", "unticket {} T-1"])
+def test_a_verb_with_more_words_says_which_one_means_nothing(site: Site, words: str) -> None:
+    verb, *rest = words.split()
+    for word, error in (("T-404", NotArchived), ("abcd", NotArchived), ("no!", Garbage)):
+        with pytest.raises(error, match=f"{word}'? is no ticket|meant by '{word}'"):
+            answer(site.world(), "cas", verb, *(each.format(word) for each in rest))
+    with pytest.raises((Garbage, NotArchived)):
+        answer(site.world(), "cas", verb, "T-404")
+    nothing = answer(site.world(), "cas", verb, *(each.format("node=nobody") for each in rest))
+    assert (nothing.lines, nothing.status) == ((), 2)

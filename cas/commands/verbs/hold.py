@@ -22,6 +22,7 @@ def run(options: argparse.Namespace, world: World) -> Output:
     """Hold them; who holds one already has a new reason.
 
     :raises Garbage: a word cannot be meant
+    :raises NotArchived: the first word means nothing that is archived
     :raises TryAgain: the database is of no use now; what was held is recorded all the same
     """
     from functools import partial
@@ -29,13 +30,11 @@ def run(options: argparse.Namespace, world: World) -> Output:
     from cas.archive.annotation import with_hold
     from cas.archive.constraints import Garbage
     from cas.commands.archive_access import change_all, opened_archive
-    from cas.commands.crash_spec import leading_crashes
+    from cas.commands.crash_spec import crashes_and_rest
     from cas.settings.person import person
 
     archive = opened_archive(world)
-    meant = leading_crashes(options.words, world, archive)
-    if len(meant.rest) == len(options.words):
-        raise Garbage("it takes SPEC [REASON]", hint=f"for example: {EXAMPLE}")
+    meant = crashes_and_rest(options.words, world, archive, fewest=1)
     why = " ".join(meant.rest)
     if len(why) > REASON_LIMIT:
         raise Garbage(f"a reason has {REASON_LIMIT} characters at most")

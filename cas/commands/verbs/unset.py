@@ -21,6 +21,7 @@ def run(options: argparse.Namespace, world: World) -> Output:
     """Take it away; what a crash has by itself stays.
 
     :raises Garbage: a word cannot be meant
+    :raises NotArchived: the first word means nothing that is archived
     :raises TryAgain: the database is of no use now; what was taken away is recorded all the same
     """
     from functools import partial
@@ -28,10 +29,10 @@ def run(options: argparse.Namespace, world: World) -> Output:
     from cas.archive.annotation import checked_name, without_property
     from cas.archive.constraints import Garbage
     from cas.commands.archive_access import change_all, opened_archive
-    from cas.commands.crash_spec import leading_crashes
+    from cas.commands.crash_spec import crashes_and_rest
 
     archive = opened_archive(world)
-    meant = leading_crashes(options.words, world, archive)
+    meant = crashes_and_rest(options.words, world, archive, fewest=2)
     if len(meant.rest) != 1 or len(options.words) == 1:
         raise Garbage("it takes SPEC PROPERTY", hint=f"for example: {EXAMPLE}")
     name = checked_name(meant.rest[0])
