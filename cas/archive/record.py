@@ -116,7 +116,7 @@ class Info(Record, frozen=True, kw_only=True):
 
     @property
     def best_file(self) -> File | None:
-        """Whole before cut, then what least was left out of, then the larger, then the newer."""
+        """Whole before cut, then least left out, not flattened, larger, newer."""
         return max(self.files, key=file_rank, default=None)
 
     def noting(self, what: str, by: str, at_s: int) -> Info:
@@ -130,7 +130,9 @@ def file_rank(file: File) -> tuple[Any, ...]:
     is_kept = file.purged_s is None
     is_log = file.format == "kernel log"
     unfiltered = -(file.dump_level or 0)
-    return is_kept, not is_log, file.is_whole, unfiltered, file.size_bytes, file.added_s
+    # a stream of makedumpfile has the same bytes, in an order that fewer programs read
+    is_plain = not file.format.startswith("flattened")
+    return is_kept, not is_log, file.is_whole, unfiltered, is_plain, file.size_bytes, file.added_s
 
 
 def info_of(content: bytes) -> Info:

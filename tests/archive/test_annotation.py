@@ -107,6 +107,7 @@ def file(name: str, **facts: object) -> File:
         ({"dump_level": 31}, {"is_whole": False}),
         ({"is_whole": False}, {"format": "kernel log", "size_bytes": 99}),
         ({"is_whole": False}, {"purged_s": 3}),
+        ({}, {"format": "flattened ELF", "size_bytes": 99}),
         ({"size_bytes": 10}, {}),
         ({"added_s": 2}, {}),
     ],
