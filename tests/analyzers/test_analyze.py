@@ -18,6 +18,8 @@ import pytest
 from archived_crashes import another_crash, archived
 from person import person
 
+from cas.archive.archive import Archive
+
 from installed import FIXTURES, Site, needs, working_sandbox
 
 ECHO = 'echo "$CAS_NAME"\n'
@@ -138,6 +140,9 @@ def test_the_first_output_appears_while_later_ones_run(site_b: Site, crashes: li
     with site_b.start("cas", "analyze", "--jobs", "2", "type=crash", "slow") as running:
         assert running.stdout
         assert running.stdout.readline() == f"{crashes[0]}\n"
+        archive = Archive.of(site_b.world().config)
+        with archive.unused(crashes[0]) as is_done, archive.unused(crashes[1]) as is_unused:
+            assert (is_done, is_unused) == (True, False)  # a purge leaves what is looked at
         running.send_signal(signal.SIGTERM)
         running.wait(60)
 
@@ -244,6 +249,7 @@ def test_a_hostile_analyzer_is_ended_and_said(site_b: Site, crashes: list[str], 
     done = site_b.cas("analyze", "--timeout", "3", crashes[0], "hostile", timeout=100)
     assert done.returncode == 1, (done.stdout[:200], done.stderr)
     assert re.search(why, done.stderr)
+    assert len(done.stdout) <= 64 << 10
     assert time.monotonic() - begun < 60
     assert info(site_b, crashes[0])["properties"] == {}
 

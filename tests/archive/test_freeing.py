@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from typing import Any
 
 import pytest
@@ -10,9 +12,11 @@ from msgspec.structs import replace
 from cas.archive.annotation import with_hold, with_ticket
 from cas.archive.archive import Archive
 from cas.archive.freeing import (
+    YOUNG_S,
     StillNeeded,
     drop_files,
     drop_job,
+    leftovers_of,
     lesser_files,
     require_free,
     why_needed,
@@ -146,3 +150,15 @@ def test_a_lesser_file_with_a_second_name_is_somebodys(archive: Archive) -> None
     path = archive.file_path(info.id, str(CUT.digest))
     path.with_name("second").hardlink_to(path)
     assert lesser_files(archive, info, 10) == []
+
+
+def test_an_old_file_that_got_its_name_just_now_may_be_about_to_be_recorded(
+    archive: Archive,
+) -> None:
+    info = put(archive, CRASH)
+    moved = archive.file_path(info.id, str(WHOLE.digest))
+    moved.touch()
+    os.utime(moved, (0, 0))
+    now_s = time.time()
+    assert leftovers_of(archive, info, now_s) == []
+    assert leftovers_of(archive, info, now_s + YOUNG_S + 60) == [moved]
