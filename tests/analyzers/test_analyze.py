@@ -117,6 +117,10 @@ def test_python_gets_the_dump_with_its_kernel(site_b: Site, crashes: list[str]) 
     assert found["properties"]["tasks"]["text"] == "'$x\n"
     assert found["properties"]["tasks"]["all"] > 10
     assert found["tickets"] == ["T-1", "PY-1"]
+    add(site_b, "fails", "print(prog['jiffies'] > 0, flush=True)\n1 / 0")
+    done = site_b.cas("analyze", crashes[0], "fails")
+    assert done.returncode == 1
+    assert done.stdout.count("True\n") == 1  # once: it was no fault of the dump
 
 
 def test_one_failure_is_told_and_the_others_stay(site_b: Site, crashes: list[str]) -> None:
@@ -195,6 +199,9 @@ def test_a_crash_without_a_dump_is_passed_over(site_b: Site, crashes: list[str])
     add(site_b, "name", ECHO)
     (path,) = (archive_of(site_b, crashes[0]) / "files").iterdir()
     path.unlink()
+    (path,) = (archive_of(site_b, crashes[1]) / "files").iterdir()
+    path.chmod(0o600)
+    os.truncate(path, path.stat().st_size - 1)  # what there is of it is looked at
     done = site_b.cas("analyze", "type=crash", "name")
     assert (done.returncode, done.stdout.split()) == (0, crashes[1:])
     assert "1 crash has no dump on this machine: passed over" in done.stderr
