@@ -323,6 +323,7 @@ def test_what_is_auto_runs_on_each_new_dump_and_fails_nothing(site_b: Site, vmco
     assert "auto" not in again.stderr
 
 
+@pytest.mark.long
 def test_an_analyzer_is_worked_on_in_a_shell_and_stored_if_that_ends_well(
     site_b: Site, crashes: list[str]
 ) -> None:

@@ -181,7 +181,7 @@ def test_a_job_that_was_removed_by_hand_leaves_its_crash_with_the_next_index(
     assert site.admin("check").returncode == 0
 
 
-@pytest.mark.parametrize("at", [("link", 1), ("rename", 2)])
+@pytest.mark.parametrize("at", [("link", 1), pytest.param(("rename", 2), marks=pytest.mark.long)])
 def test_old_jobs_are_taken_over_by_the_run_after_one_that_was_killed(
     site: Site, vmcore_b: Path, at: tuple[str, int]
 ) -> None:

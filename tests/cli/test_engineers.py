@@ -88,7 +88,7 @@ def company() -> Iterator[Company]:
         yield site
 
 
-@pytest.mark.early
+@pytest.mark.long
 def test_an_engineer_uses_every_verb_and_owns_nothing(company: Company, vmcore_b: Path) -> None:
     dump = company.directory / "vmcore"
     dump.write_bytes(vmcore_b.read_bytes())

@@ -166,7 +166,7 @@ def test_the_administrators_guide_shows_what_happens(arranged: Site) -> None:
         take("site.md", step, arranged)
 
 
-@pytest.mark.early
+@pytest.mark.long
 def test_the_walk_through_thoths_readme_and_our_own_show_what_happens(arranged: Site) -> None:
     needs("jq")
     arranged.settings["engine"] = "drgn"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import pytest
 from fuzz.gliding import opened
 from fuzz.sweeps import tally
 from fuzz.worker import trials
@@ -14,6 +15,7 @@ from cas.engines.drgn.child.glide.trace import Glide, Wanted
 MUTATIONS = 6
 
 
+@pytest.mark.long
 def test_spoilt_memory_neither_stops_nor_escapes_the_trace(
     vmcore: Path, vmlinux: Path, tmp_path: Path
 ) -> None:
