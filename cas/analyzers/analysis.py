@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 from cas.analyzers.analyzer import Analyzer
 from cas.analyzers.prepared import PreparedCrash, PreparedCrashes, renewed
-from cas.analyzers.running import Ran, Runner, Stopped
+from cas.analyzers.running import Ran, Runner
 from cas.analyzers.unfinished import UnfinishedRun
 from cas.archive.archive import Archive, IndexBehind
 from cas.archive.record import Info
@@ -123,9 +123,7 @@ class Analysis:
                     output.truncate()
                 try:
                     ran = self.runner.run(analyzer, subject, output)
-                except Stopped:
-                    raise
-                except Exception as error:
+                except (CasError, OSError) as error:
                     ran = Ran(str(error) or type(error).__name__)
                 runs.append(ran)
                 if ran.failure:
