@@ -335,8 +335,10 @@ def test_an_analyzer_is_worked_on_in_a_shell_and_stored_if_that_ends_well(
         user.wait_for(b"draft 79091db8> ")
         user.press(b"cas_analyze\r")
         user.wait_for(b"before x86_64")
+        user.wait_for(b"draft 79091db8> ")
         user.press(b"echo 'cas_set tried \"$CAS_TYPE\"; echo after' > $CAS_ANALYZER; cas_analyze\r")
-        user.wait_for(b"\rafter")
+        user.wait_for(b"after\r\n")  # unlike what was typed
+        user.wait_for(b"draft 79091db8> ")
         user.press(b"exit 3\r")
         user.wait_for(b"the shell ended with exit status 3: draft stays as it was")
         assert user.process.wait(60) == 3
