@@ -8,7 +8,8 @@ from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 
-from cas.archive.archive import INFO, Archive, NotArchived
+from cas.archive.archive import Archive
+from cas.archive.crash_directories import INFO, NotArchived
 from cas.archive.freeing import is_elsewhere, leftovers
 from cas.archive.record import File, Info
 from cas.archive.shown import shown_info
@@ -84,7 +85,7 @@ def _flaws_of_crash(
     for name in gone_jobs(archive, info):
         yield Flaw(str(where), f"names the job {name}, which is gone", INDEX)
     if rows is not None and (what := _difference(archive, info, rows)):
-        is_noted = archive.awaits_index(crash_id)
+        is_noted = archive.index.awaits(crash_id)
         advice = "the next command on the archive enters it" if is_noted else INDEX
         yield Flaw(str(where), what, advice, is_broken=not is_noted)
 

@@ -7,7 +7,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from cas.archive.archive import Archive, NotArchived
+from cas.archive.archive import Archive
+from cas.archive.crash_directories import NotArchived
 from cas.archive.freeing import (
     StillNeeded,
     freeable_bytes,

@@ -11,7 +11,9 @@ from pathlib import Path
 
 from msgspec import structs
 
-from cas.archive.archive import Archive, IndexBehind, NotArchived
+from cas.archive.archive import Archive
+from cas.archive.crash_directories import NotArchived
+from cas.archive.crash_index import IndexBehind
 from cas.archive.keeping import enter_job
 from cas.archive.record import Info
 from cas.commands import World
@@ -143,7 +145,7 @@ def index_archive(archive: Archive, world: World) -> Indexed:
     def entries() -> Iterator[IndexedCrash]:
         for crash_id in archive.ids():
             try:
-                entry = archive.entry_of(without_gone_jobs(archive, crash_id))
+                entry = archive.index.entry_of(without_gone_jobs(archive, crash_id))
             except NotArchived:  # a directory that was made by somebody who was stopped
                 continue
             except CasError as error:

@@ -16,7 +16,8 @@ from functools import partial
 from itertools import chain
 from pathlib import Path
 
-from cas.archive.archive import BLOCK_BYTES, Archive, NotArchived
+from cas.archive.archive import Archive
+from cas.archive.crash_directories import BLOCK_BYTES, NotArchived
 from cas.archive.freeing import (
     Freed,
     StillNeeded,

@@ -14,7 +14,8 @@ from cas.analyzers.analyzer import Analyzer
 from cas.analyzers.prepared import PreparedCrash, PreparedCrashes, renewed
 from cas.analyzers.running import Ran, Runner
 from cas.analyzers.unfinished import UnfinishedRun
-from cas.archive.archive import Archive, IndexBehind
+from cas.archive.archive import Archive
+from cas.archive.crash_index import IndexBehind
 from cas.archive.record import Info
 from cas.choices import AnalyzerKind
 from cas.errors import CasError, NotPermitted

@@ -14,16 +14,9 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from cas.archive.archive import (
-    BLOCK_BYTES,
-    FILES,
-    INFO,
-    Archive,
-    Draft,
-    IndexBehind,
-    NotArchived,
-    remove_file,
-)
+from cas.archive.archive import Archive, Draft
+from cas.archive.crash_directories import BLOCK_BYTES, FILES, INFO, NotArchived, remove_file
+from cas.archive.crash_index import IndexBehind
 from cas.archive.record import Change, File, Info, file_rank
 from cas.archive.shown import told_hold
 from cas.errors import CasError

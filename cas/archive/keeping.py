@@ -13,7 +13,9 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from cas.archive.archive import FOR_FILES_S, Archive, IndexBehind, NotArchived
+from cas.archive.archive import Archive
+from cas.archive.crash_directories import FOR_FILES_S, NotArchived
+from cas.archive.crash_index import IndexBehind
 from cas.archive.facts import facts_of
 from cas.archive.record import File, Info
 from cas.choices import Verdict

@@ -8,8 +8,10 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta, field
 
+from cas.errors import UsageError
 from cas.files.record import Count, Record, Unreadable
 from cas.jobs.job_record import Digest
+from cas.text import json_text
 
 VERSION = 1
 CHANGES_KEPT = 200
@@ -150,6 +152,22 @@ def info_of(content: bytes) -> Info:
         raise Unreadable(_TOO_DEEP) from error
     except (ValueError, msgspec.MsgspecError) as error:
         raise Unreadable(str(error) or type(error).__name__) from error
+
+
+def content_of(info: Info) -> bytes:
+    """What is written of a crash.
+
+    :raises UsageError: what is said of it is nested too deeply
+    """
+    try:
+        values = msgspec.to_builtins(info)
+        is_refused = is_deep(values)
+    except RecursionError:
+        is_refused = True
+    if is_refused:
+        said = f"what is said of the crash {info.id} would be nested too deeply"
+        raise UsageError(said, hint="set less in one another")
+    return json_text(values, indent=1).encode() + b"\n"
 
 
 def is_deep(value: object, limit: int = _DEPTH_LIMIT) -> bool:

@@ -18,7 +18,7 @@ def opened_archive(world: World) -> Archive:
     :raises TryAgain: the database is of no use now
     """
     archive = Archive.of(world.config)
-    archive.catch_up()
+    archive.index.catch_up()
     has_none = next(archive.ids(), None) is None
     if not has_none and not archive.store.crashes.count(Selection(limit=1)):
         world.progress.warn(

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NoReturn
 
-from cas.archive.archive import Archive, NotArchived
+from cas.archive.archive import Archive
 from cas.archive.constraints import (
     STDIN,
     Garbage,
@@ -23,6 +23,7 @@ from cas.archive.constraints import (
     is_own_property,
     selection_of,
 )
+from cas.archive.crash_directories import NotArchived
 from cas.commands.crash_lines import HEADER, ls_line
 from cas.commands.invocation import World, file_of
 from cas.commands.mistakes import without_secrets

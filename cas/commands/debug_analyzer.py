@@ -11,7 +11,8 @@ from cas.analyzers.debugging import shell_session
 from cas.analyzers.library import Library
 from cas.analyzers.prepared import PreparedCrash, PreparedCrashes
 from cas.analyzers.sayings import Said, SayingPipe
-from cas.archive.archive import Archive, NotArchived
+from cas.archive.archive import Archive
+from cas.archive.crash_directories import NotArchived
 from cas.choices import AnalyzerKind
 from cas.commands.analyzing import archive_owner
 from cas.commands.archive_access import opened_archive

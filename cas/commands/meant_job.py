@@ -156,8 +156,8 @@ def meant_crash(words: Sequence[str], world: World) -> tuple[Info, Archive]:
 
 
 def _meant_crash(words: Sequence[str], world: World, work: WorkDirectory) -> tuple[Info, Archive]:
-    from cas.archive.archive import NotArchived
     from cas.archive.constraints import Garbage
+    from cas.archive.crash_directories import NotArchived
     from cas.commands.archive_access import opened_archive
     from cas.commands.crash_lines import HEADER, ls_line
     from cas.commands.crash_spec import AmbiguousSpec, leading_crashes

@@ -8,7 +8,8 @@ from datetime import datetime
 from pathlib import Path
 
 from cas.archive import incoming
-from cas.archive.archive import Archive, NotArchived
+from cas.archive.archive import Archive
+from cas.archive.crash_directories import NotArchived
 from cas.archive.keeping import SETTLED, fingerprint_of, known_file, note_upload
 from cas.archive.record import File, Info
 from cas.choices import Fetch, Verdict

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime
 
-from cas.archive.archive import Archive, IndexBehind
+from cas.archive.archive import Archive
+from cas.archive.crash_index import IndexBehind
 from cas.archive.keeping import enter_job
 from cas.choices import Stage, Verdict
 from cas.database.records import JobRecord

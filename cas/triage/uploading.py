@@ -8,7 +8,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from cas.archive import incoming
-from cas.archive.archive import Archive, IndexBehind
+from cas.archive.archive import Archive
+from cas.archive.crash_index import IndexBehind
 from cas.archive.keeping import Entered, enter_upload, fingerprint_of, settle_upload
 from cas.archive.record import File, Info
 from cas.choices import Stage, Storage, Verdict

@@ -60,7 +60,7 @@ def run(options: argparse.Namespace, world: World) -> Output:
         if is_gone(directory):
             store.jobs.remove_job(directory)
     finish_uploads(archive, world.config, world.now, world.progress)
-    archive.catch_up()
+    archive.index.catch_up()
     crashes = index_archive(archive, world)
     unreadable += crashes.unreadable
     number = crashes.entered

@@ -10,8 +10,10 @@ import msgspec
 import pytest
 
 from cas.archive import archive as archive_module
+from cas.archive import crash_directories
 from cas.archive.annotation import with_ticket
-from cas.archive.archive import INFO, Archive, NotArchived
+from cas.archive.archive import Archive
+from cas.archive.crash_directories import INFO, NotArchived
 from cas.archive.record import File, Info
 from cas.choices import Presence
 from cas.errors import Refused
@@ -61,7 +63,7 @@ def test_a_change_is_in_the_index_at_its_end_and_no_note_is_left(archive: Archiv
     put(archive)
     ticket(archive, "T-1")
     assert tickets(archive) == ["T-1"]
-    assert not archive.awaits_index(BLANK.id)
+    assert not archive.index.awaits(BLANK.id)
 
 
 def test_who_dies_before_the_record_is_written_leaves_a_note_and_all_files(
@@ -72,7 +74,7 @@ def test_who_dies_before_the_record_is_written_leaves_a_note_and_all_files(
     monkeypatch.setattr(archive_module, "write_whole", die)
     with pytest.raises(Died):
         ticket(archive, "T-1", file_of(archive))
-    assert archive.awaits_index(BLANK.id)
+    assert archive.index.awaits(BLANK.id)
     assert archive.read(BLANK.id).tickets == ()
     assert file_of(archive).exists()
 
@@ -86,9 +88,9 @@ def test_who_dies_before_files_are_removed_has_recorded_it_and_the_next_one_inde
         ticket(archive, "T-1", file_of(archive))
     assert archive.read(BLANK.id).tickets == ("T-1",)
     assert tickets(archive) == [None]
-    archive.catch_up()
+    archive.index.catch_up()
     assert tickets(archive) == ["T-1"]
-    assert not archive.awaits_index(BLANK.id)
+    assert not archive.index.awaits(BLANK.id)
 
 
 def test_a_note_of_a_crash_without_a_record_goes(
@@ -97,9 +99,9 @@ def test_a_note_of_a_crash_without_a_record_goes(
     with monkeypatch.context() as patched, pytest.raises(Died):
         patched.setattr(archive_module, "write_whole", die)
         put(archive)
-    assert archive.awaits_index(BLANK.id)
-    archive.catch_up()
-    assert not archive.awaits_index(BLANK.id)
+    assert archive.index.awaits(BLANK.id)
+    archive.index.catch_up()
+    assert not archive.index.awaits(BLANK.id)
     with pytest.raises(NotArchived):
         archive.read(BLANK.id)
 
@@ -107,7 +109,7 @@ def test_a_note_of_a_crash_without_a_record_goes(
 def test_a_crash_whose_directory_went_before_the_lock_is_made_anew(
     archive: Archive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lock, removed = archive_module._lock, list[Path]()
+    lock, removed = crash_directories._lock, list[Path]()
 
     def purged_first(descriptor: int, until: float, directory: Path) -> None:
         if not removed:
@@ -115,7 +117,7 @@ def test_a_crash_whose_directory_went_before_the_lock_is_made_anew(
             shutil.rmtree(directory)
         lock(descriptor, until, directory)
 
-    monkeypatch.setattr(archive_module, "_lock", purged_first)
+    monkeypatch.setattr(crash_directories, "_lock", purged_first)
     put(archive, KEPT)
     assert removed
     assert archive.read(BLANK.id).files == (KEPT,)
@@ -139,7 +141,7 @@ def test_a_record_that_lies_in_the_place_of_another_is_not_believed(archive: Arc
     other = archive.directory_of("cd" * 16)
     other.mkdir(parents=True)
     (archive.directory_of(BLANK.id) / INFO).rename(other / INFO)
-    with pytest.raises(archive_module.ArchiveDamaged, match="of another crash"):
+    with pytest.raises(crash_directories.ArchiveDamaged, match="of another crash"):
         archive.read("cd" * 16)
 
 
@@ -169,7 +171,7 @@ def test_where_the_best_file_is_now(
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"x" * size_bytes)
     assert archive.presence_of(info) is presence
-    archive.look_after_files()
+    archive.index.look_after_files()
     assert archive.store.crashes.presences(EVERY) == {BLANK.id: presence}
 
 

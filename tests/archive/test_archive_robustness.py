@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from cas.archive.annotation import with_property
-from cas.archive.archive import Archive, IndexBehind
+from cas.archive.archive import Archive
+from cas.archive.crash_index import IndexBehind
 from cas.archive.record import info_of
 from cas.database.store import Store
 

@@ -7,8 +7,9 @@ import sys
 
 import pytest
 
-from cas.archive.archive import Archive, NotArchived
+from cas.archive.archive import Archive
 from cas.archive.constraints import Garbage
+from cas.archive.crash_directories import NotArchived
 from cas.archive.record import Info
 from cas.commands.crash_spec import AmbiguousSpec, chosen_crashes, leading_crashes
 

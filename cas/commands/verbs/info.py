@@ -37,7 +37,7 @@ def run(options: argparse.Namespace, world: World) -> Output:
         raise Garbage("it takes SPEC", hint=f"for example: {EXAMPLE}; of all: cas info type=*")
     archive = opened_archive(world)
     selection = chosen_crashes(options.words, world, archive)
-    archive.look_after_files(selection)
+    archive.index.look_after_files(selection)
     status = NONE
     for _, presence, text in archive.store.crashes.infos(selection):
         yield json_text({**json.loads(text), "presence": presence}, indent=4)

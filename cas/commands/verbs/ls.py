@@ -52,7 +52,7 @@ def run(options: argparse.Namespace, world: World) -> Output:
         selection, names = replace(selection, ids=()), ()
     tell_unknown(selection, names, archive, world)
     if _asks_for_presence(selection, names):
-        archive.look_after_files()
+        archive.index.look_after_files()
     yield from (crash_array if options.json else crash_table)(selection, names, archive)
     return 0
 

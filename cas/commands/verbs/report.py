@@ -44,7 +44,7 @@ def run(options: argparse.Namespace, world: World) -> Output:
         return 0
     name = property_name(meant.rest[0])
     if name == "presence":
-        archive.look_after_files(meant.selection)
+        archive.index.look_after_files(meant.selection)
     crashes = archive.store.crashes
     found = dict(crashes.tally(meant.selection, name))
     undefined = Constraint(name, Comparison.UNDEFINED)
