@@ -19,13 +19,14 @@ import sys
 from array import array
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
 from cas.errors import NotADump
 from cas.files.permission import unread
+from cas.frozen import dataclass
 
 Read = Callable[[int, int], bytes]
 """``read(offset, size)`` gives the bytes there: fewer than ``size`` at the end of the data."""

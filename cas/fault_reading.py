@@ -6,8 +6,9 @@ drgn's process fills it in, :mod:`cas.findings.fault` makes sentences of it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from cas.frozen import dataclass
 from cas.model.code import Instruction
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Self
@@ -15,6 +15,7 @@ from cas.choices import Verdict
 from cas.database.records import BuildRecord, RunKind
 from cas.database.store import Store
 from cas.errors import CasError
+from cas.frozen import dataclass
 from cas.jobs.job import Job, load_job
 from cas.jobs.work_directory import WorkDirectory, is_regular
 from cas.progress import Progress

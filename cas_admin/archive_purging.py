@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from cas.archive.archive import Archive
@@ -24,6 +23,7 @@ from cas.archive.record import Info
 from cas.catalogue.cache.clock import SLACK, Trace
 from cas.errors import CasError
 from cas.files.lease import is_held
+from cas.frozen import dataclass
 from cas.jobs.job import Job, job_name
 from cas.report.result import crash_id_of
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from cas.catalogue.building.build import build as build_catalogue
 from cas.catalogue.cache import limits
 from cas.commands import World
 from cas.database.records import BuildSummary
 from cas.database.store import Store
 from cas.errors import NotPermitted
+from cas.frozen import dataclass
 from cas.settings import users
 from cas.text import count
 from cas_admin import ageing, unusable

@@ -6,10 +6,10 @@ import ipaddress
 import re
 import socket
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from cas.commands import Done, Output, World
 from cas.errors import CasError, UsageError
+from cas.frozen import dataclass
 from cas.hosts.inventory import ask_all_hosts, ask_host
 from cas.hosts.registry import HostRegistry
 from cas.model.host import Host

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from cas.database.repair import repair
 from cas.database.store import LOCK_S
 from cas.dump import SEARCH_BYTES, identify
 from cas.errors import CasError
+from cas.frozen import dataclass
 from cas.jobs.job import Job, job_name, load_job
 from cas.jobs.work_directory import is_gone
 from cas.model.answer import FirstAnswer

@@ -9,7 +9,6 @@ import stat
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 
 from cas.catalogue.cache import inspection
@@ -25,6 +24,7 @@ from cas.errors import (
     SandboxMissing,
 )
 from cas.files.permission import not_permitted
+from cas.frozen import dataclass
 from cas.jobs import seal
 from cas.jobs.job import Job, load_job
 from cas.jobs.lock import lock_job

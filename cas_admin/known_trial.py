@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from cas import findings
 from cas.commands import World
 from cas.errors import CasError
 from cas.findings.known import Known
+from cas.frozen import dataclass
 from cas.jobs.work_directory import WorkDirectory, is_regular
 from cas.report.result import NAME, load
 from cas.text import short_line

@@ -10,7 +10,7 @@ import stat
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from itertools import chain
@@ -35,6 +35,7 @@ from cas.catalogue.cache.clock import Belief, Trace
 from cas.commands import World
 from cas.database.store import Store
 from cas.errors import CasError, JobBusy
+from cas.frozen import dataclass
 from cas.jobs.job import Job, job_name, load_job
 from cas.jobs.lock import lock_job
 from cas.jobs.work_directory import PURGED, UNBORN_S, Entry, Kind, WorkDirectory

@@ -7,7 +7,7 @@ import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 from cas.archive.archive import Archive
@@ -17,6 +17,7 @@ from cas.database.store import Store
 from cas.engines.versions import InstalledDebugger, configured_engines
 from cas.errors import CasError
 from cas.files.lease import is_held
+from cas.frozen import dataclass
 from cas.hosts.registry import HostRegistry
 from cas.jobs.job import Job, load_job
 from cas.jobs.layout import DUMP

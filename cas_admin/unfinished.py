@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from cas.archive.archive import Archive
@@ -14,6 +13,7 @@ from cas.choices import Verdict
 from cas.commands import Done, Output, World
 from cas.commands.auto_analyzers import run_auto_analyzers
 from cas.errors import AmbiguousKernel, CasError, JobBusy, KernelNotFound
+from cas.frozen import dataclass
 from cas.jobs.job import Job, job_name, load_job
 from cas.jobs.work_directory import WorkDirectory
 from cas.model.kernel import KernelIdentity

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import TypeAlias
 
@@ -19,6 +19,7 @@ from cas.archive.crash_index import IndexBehind
 from cas.archive.record import Info
 from cas.choices import AnalyzerKind
 from cas.errors import CasError, NotPermitted
+from cas.frozen import dataclass
 from cas.text import one_line, short_line
 
 Running: TypeAlias = "dict[Future[tuple[Ran, ...]], tuple[str, ExitStack]]"

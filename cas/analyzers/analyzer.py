@@ -5,11 +5,11 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from hashlib import sha256
 
 from cas.choices import AnalyzerKind
 from cas.errors import UsageError
+from cas.frozen import dataclass
 from cas.text import short_line
 
 TEXT_LIMIT = 1 << 20

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO
@@ -19,6 +18,7 @@ from cas.engines.crash.program import choose_crash
 from cas.engines.drgn.terminal import Beginning, drgn_between_pipes
 from cas.engines.piped import PipedDebugger
 from cas.files import shipped
+from cas.frozen import dataclass
 from cas.model.case import Case
 from cas.settings.config import Config
 from cas.snippets import snippets

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from cas.analyzers.analyzer import Analyzer
@@ -15,6 +15,7 @@ from cas.choices import AnalyzerKind
 from cas.engines.drgn.analyzing import AnalyzerCall, python_program
 from cas.errors import EngineError
 from cas.files.whole import put
+from cas.frozen import dataclass
 from cas.supervise import FILES, Confinement, VisibleFiles
 
 _RC = """\

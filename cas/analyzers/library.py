@@ -13,7 +13,7 @@ import os
 import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Annotated
 
@@ -28,6 +28,7 @@ from cas.files import shipped
 from cas.files.permission import DENIED, not_permitted, user_name
 from cas.files.record import Count, Record
 from cas.files.whole import read_regular, sync_directory, write_whole, writing_below
+from cas.frozen import dataclass
 from cas.text import json_text, nearest
 
 DIRECTORY = "analyzers"

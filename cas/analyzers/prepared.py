@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from cas.catalogue.suppliers import Sought
 from cas.choices import Presence
 from cas.dump import SEARCH_BYTES, identify, require_modest
 from cas.errors import CasError
+from cas.frozen import dataclass
 from cas.model.case import Case
 from cas.model.dump import KERNEL_LOG, Dump
 from cas.model.kernel import KernelIdentity, Match

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import BinaryIO
@@ -19,6 +19,7 @@ from cas.analyzers.sayings import Said, SayingPipe
 from cas.analyzers.shell import ShellPlaces, shell_program
 from cas.choices import AnalyzerKind
 from cas.engines.drgn.analyzing import AnalyzerCall, python_program
+from cas.frozen import dataclass
 from cas.settings.config import Config
 from cas.supervise import Child, Confinement, VisibleFiles, describe_status, find_program
 from cas.text import short_line

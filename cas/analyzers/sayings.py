@@ -10,7 +10,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Self
 
@@ -25,6 +25,7 @@ from cas.archive.annotation import (
 )
 from cas.archive.constraints import Garbage
 from cas.archive.record import Info
+from cas.frozen import dataclass
 from cas.text import count, short_line
 
 PIPE_LIMIT = 8 << 20

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
@@ -15,6 +15,7 @@ from cas.archive.shown import words_of
 from cas.engines.drgn.starting import home_of_drgn
 from cas.errors import EngineError
 from cas.files.whole import put
+from cas.frozen import dataclass
 from cas.supervise import FILES, SAFE_PATH, Confinement, VisibleFiles, find_program
 from cas.supervise.sandbox import visible
 from cas.text import one_line

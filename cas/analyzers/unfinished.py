@@ -14,12 +14,13 @@ import shutil
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from cas.archive.archive import Archive
+from cas.frozen import dataclass
 
 DIRECTORY = "analyses"
 KEPT_S = 7 * 24 * 60 * 60

@@ -5,7 +5,7 @@ from __future__ import annotations
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Self
 
@@ -22,6 +22,7 @@ from cas.database.store import Store
 from cas.errors import Refused
 from cas.files.permission import user_name
 from cas.files.whole import write_whole, writing_below
+from cas.frozen import dataclass
 from cas.jobs.work_directory import WorkDirectory, lets_others_write
 from cas.settings.config import Config
 

@@ -12,7 +12,6 @@ import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from cas.archive.record import File, Info, info_of
@@ -27,6 +26,7 @@ from cas.files.whole import (
     sync_directory,
     writing_below,
 )
+from cas.frozen import dataclass
 
 INFO = "info.json"
 FILES = "files"

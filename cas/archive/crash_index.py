@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from cas.archive.crash_directories import (
@@ -24,6 +23,7 @@ from cas.archive.shown import indexed
 from cas.database.store import Store
 from cas.errors import CasError, TryAgain
 from cas.files.whole import sync_directory, writing_below
+from cas.frozen import dataclass
 from cas.model.archived import EVERY, IndexedCrash, Selection
 
 _UNINDEXED = "unindexed"

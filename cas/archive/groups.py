@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from itertools import chain
 from math import sqrt
 
 from cas.database.crash_groups import CrashGroups
+from cas.frozen import dataclass
 from cas.model.archived import Selection
 
 HERE_AT_LEAST = 8

@@ -8,7 +8,6 @@ from __future__ import annotations
 import errno
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from msgspec.structs import replace
@@ -23,6 +22,7 @@ from cas.database.records import JobRecord
 from cas.errors import CasError
 from cas.files.digest import Fingerprint, dump_digest
 from cas.files.whole import PART, sync_directory, writing_below
+from cas.frozen import dataclass
 from cas.jobs.job import Job, job_name
 from cas.jobs.order import FROM_STDIN
 from cas.jobs.reference import looks

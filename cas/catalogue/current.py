@@ -9,13 +9,14 @@ another kernel in its place.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 from pathlib import Path
 
 from cas.database.records import Candidate, FileStamp, Package, Renewal, is_same
 from cas.errors import PackageError
 from cas.files.patient_calls import CallThreads, regular
+from cas.frozen import dataclass
 
 _AT_ONCE = 8
 """Files that are looked at; each may be on a file system that does not answer."""

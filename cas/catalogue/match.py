@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from cas.catalogue.advice import package_hint
 from cas.choices import MatchEvidence
 from cas.database.records import Candidate, CataloguedKernel
 from cas.errors import AmbiguousKernel, KernelNotFound, PackageError
+from cas.frozen import dataclass
 from cas.model.kernel import Kernel, KernelIdentity, Match
 from cas.text import one_line
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Protocol
@@ -30,6 +30,7 @@ from cas.errors import (
     TryAgain,
 )
 from cas.files.patient_calls import answering
+from cas.frozen import dataclass
 from cas.model.kernel import Kernel, KernelIdentity, Match
 from cas.progress import Progress
 from cas.settings.rules import DebuginfodRules, PackageRules

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from cas.archive.archive import Archive
 from cas.commands.crash_lines import ls_line
 from cas.commands.invocation import Done, Output, World
 from cas.errors import Interrupted
+from cas.frozen import dataclass
 from cas.model.archived import SHORT_DIGITS, CrashLine, Selection
 from cas.settings.person import person
 from cas.settings.users import account

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
@@ -30,6 +30,7 @@ from cas.commands.mistakes import without_secrets
 from cas.commands.specification import LATEST, ticket_and_stamp
 from cas.errors import NotADump, UsageError
 from cas.files.whole import is_there
+from cas.frozen import dataclass
 from cas.jobs.work_directory import STATE, is_ticket
 from cas.model.archived import (
     ID_DIGITS,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 
 from cas.analyzers.analyzer import Analyzer
 from cas.analyzers.debugging import shell_session
@@ -20,6 +19,7 @@ from cas.commands.crash_lines import HEADER, ls_line
 from cas.commands.crash_spec import AmbiguousSpec, chosen_crashes
 from cas.commands.invocation import World
 from cas.errors import CasError, UsageError
+from cas.frozen import dataclass
 from cas.settings.person import person
 from cas.supervise import Confinement, describe_status, find_sandbox, scratch
 from cas.terminal import LocalTerminal, Relay, Screen, Window

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from cas.engines.crash.wrapper import COMMANDS
 from cas.errors import UsageError
+from cas.frozen import dataclass
 from cas.jobs.work_directory import STATE
 
 STDIN = 0

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from cas.errors import UsageError
+from cas.frozen import dataclass
 
 WITH_A_VALUE = frozenset(
     {

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from cas.choices import EngineChoice
 from cas.commands.debug_options import ForCrash
+from cas.frozen import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ import os
 import platform
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Self
 
 from cas.choices import EngineChoice
@@ -25,6 +25,7 @@ from cas.engines.drgn import terminal as drgn
 from cas.engines.piped import PipedDebugger
 from cas.errors import CasError, EngineError, UsageError
 from cas.files import shipped
+from cas.frozen import dataclass
 from cas.hosts.demand import CrashDemand
 from cas.hosts.registry import HostRegistry
 from cas.jobs.job import Job

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NoReturn, TypeAlias
@@ -13,6 +13,7 @@ from typing import Any, NoReturn, TypeAlias
 from cas.choices import EngineChoice
 from cas.errors import UsageError
 from cas.files.whole import is_there
+from cas.frozen import dataclass
 from cas.progress import Progress
 from cas.settings.config import INTERVALS, Config, option_of
 from cas.text import short_line

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from cas.archive.archive import Archive
 from cas.archive.record import Info
 from cas.commands.crash_listing import crashes_with
 from cas.errors import UsageError
+from cas.frozen import dataclass
 from cas.model.archived import Comparison, Constraint, CrashLine, Selection
 from cas.model.finding import SAME, SIMILAR
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -24,6 +23,7 @@ from cas.commands.specification import (
 )
 from cas.errors import CasError, TryAgain
 from cas.files.digest import Fingerprint
+from cas.frozen import dataclass
 from cas.jobs.job import Job, by_age, load_job
 from cas.jobs.reference import lack_of_dump
 from cas.jobs.work_directory import WorkDirectory

@@ -10,12 +10,13 @@ import difflib
 import re
 import shlex
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from cas.commands.invocation import WrongCommand
 from cas.commands.verb import load_verb, verb_names
 from cas.files.whole import is_file
+from cas.frozen import dataclass
 from cas.jobs.work_directory import is_ticket
 from cas.text import short_line
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from cas.commands.submit import resolved_order
 from cas.engines.drgn.prestart import prestarted
 from cas.errors import AGAIN, CasError, Interrupted, TryAgain
 from cas.files.whole import writing_below
+from cas.frozen import dataclass
 from cas.jobs.order import FROM_STDIN, PIPE, Order
 from cas.model.dump import Stored
 from cas.triage.uploading import Uploaded, Uploader

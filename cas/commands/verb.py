@@ -22,13 +22,13 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import cast
 
 from cas.commands.invocation import Asked, Output, Parser, World, verb_options
+from cas.frozen import dataclass
 
 VERBS = "cas.commands.verbs"
 """The package of the verbs of ``cas``."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from sqlalchemy import (
 from cas.database.codec import columns_of
 from cas.database.records import FileStamp, PackagedKernel, PackageKind
 from cas.database.tables import kernels, kmods, packages, readings
+from cas.frozen import dataclass
 
 _AT_ONCE = 500
 """Rows that are held in memory, or named in a statement."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from cas.choices import Verdict
 from cas.database.storable import stored_number
+from cas.frozen import dataclass
 from cas.klog.log_digest import log_digest
 from cas.model.finding import SAME, SIMILAR, Machine, Signature
 from cas.model.kernel import Kernel

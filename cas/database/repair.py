@@ -11,7 +11,6 @@ import sqlite3
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from cas.database.quick_queries import host_of
 from cas.database.rows import Rows
 from cas.database.tables import hosts, kernels, kmods, metadata, packages
 from cas.errors import CasError, ConfigError, DatabaseDamaged
+from cas.frozen import dataclass
 from cas.model.host import Host
 
 _MAGIC = b"SQLite format 3\0"

@@ -11,12 +11,13 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import lru_cache
 
 from drgn import Object, PlatformFlags, Program, offsetof
 
 from cas.detectors.case import Broken, Case, KernelTask, word_size
+from cas.frozen import dataclass
 
 MAX_WAITERS = 2000
 """Waiters of one lock that are followed to find it."""

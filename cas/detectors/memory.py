@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 
 from cas.choices import Kind, Weight
 from cas.detectors.case import Case
@@ -39,6 +38,7 @@ from cas.detectors.memory_use import (
     memory_use,
 )
 from cas.detectors.needs import Needs
+from cas.frozen import dataclass
 from cas.klog.oom_report import KERNEL_SHARE, TASK_SHARE, UNCOUNTED, holding_sentence
 from cas.model.evidence import Evidence
 from cas.text import count

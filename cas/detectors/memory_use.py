@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from itertools import islice
 from typing import NamedTuple
 
@@ -15,6 +15,7 @@ from drgn.helpers.linux.mmzone import for_each_online_pgdat
 
 from cas.detectors.case import Broken, Case
 from cas.detectors.layout import looking_at, member
+from cas.frozen import dataclass
 
 MAX_NODES = 1024
 """1 << NODES_SHIFT of the largest kernels."""

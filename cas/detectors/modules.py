@@ -8,7 +8,6 @@ reported what tainted it is in its log. That a module is on a stack makes it no 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from drgn import Object
 from drgn.helpers.linux.list import list_for_each_entry
@@ -17,6 +16,7 @@ from drgn.helpers.linux.panic import tainted
 
 from cas.choices import Kind
 from cas.detectors.case import Broken, Case, bounded, has_member
+from cas.frozen import dataclass
 from cas.klog.choice import choose
 from cas.klog.events import Event, events_of, read_report
 from cas.klog.kinds import EXCEPTIONS

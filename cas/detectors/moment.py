@@ -7,12 +7,11 @@ to have waited for so long.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from drgn import Object, Program
 
 from cas.choices import Kind
 from cas.detectors.case import Case
+from cas.frozen import dataclass
 from cas.klog.lines import Log
 
 NS = 1_000_000_000

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from drgn import ObjectNotFoundError, Program
 
 from cas.detectors.case import Case
+from cas.frozen import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from drgn import Object, StackFrame
 from drgn.helpers.linux.sched import cpu_curr
 
 from cas.detectors.case import SHARE_FOR_TASKS, Broken, Case, KernelTask
+from cas.frozen import dataclass
 from cas.model.code import Frame
 
 STOPPED = re.compile(

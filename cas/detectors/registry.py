@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pkgutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from importlib import import_module
 from types import ModuleType
 
 from cas import detectors
 from cas.detectors.case import Case
 from cas.detectors.needs import Needs
+from cas.frozen import dataclass
 from cas.model.evidence import Evidence
 
 LIMIT_S = 0.3

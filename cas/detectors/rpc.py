@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from itertools import islice
 
 from drgn import Object
@@ -22,6 +21,7 @@ from cas.detectors.case import Broken, Case
 from cas.detectors.layout import looking_at
 from cas.detectors.moment import Moment, long_s, moment_of
 from cas.detectors.needs import Needs
+from cas.frozen import dataclass
 from cas.klog.servers import silent_servers
 from cas.model.evidence import Evidence
 from cas.units import human_span

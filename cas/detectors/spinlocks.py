@@ -7,7 +7,6 @@ import struct
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 
 from drgn import Architecture, Object, StackFrame, TypeKind
 
@@ -17,6 +16,7 @@ from cas.detectors.locks import EXPLAINED
 from cas.detectors.owners import lock_name
 from cas.detectors.processors import PAUSES, Processor, processors
 from cas.detectors.waits import frame_line
+from cas.frozen import dataclass
 from cas.model.code import Frame
 from cas.model.evidence import Evidence
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 
 from drgn import Object, offsetof
 from drgn.helpers.linux.percpu import per_cpu
@@ -20,6 +19,7 @@ from cas.detectors.case import Broken, Case, word_mask, word_size
 from cas.detectors.layout import looking_at
 from cas.detectors.moment import CLOCK_SYMBOLS, Moment, long_s, moment_of
 from cas.detectors.needs import Needs
+from cas.frozen import dataclass
 from cas.model.evidence import Evidence
 from cas.units import human_span
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from drgn import Object
 
 from cas.detectors.case import Broken, Case, KernelTask
 from cas.detectors.lock_lists import KINDS, WAIT_QUEUE, Kind, Rings, candidates
 from cas.detectors.owners import NOBODY, Owner, lock_name, owner_of
+from cas.frozen import dataclass
 from cas.model.code import Frame
 
 RPC_DEPTH = 4

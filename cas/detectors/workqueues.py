@@ -7,7 +7,6 @@ tells how long the pool stands still. The kernel's own watchdog goes by it as we
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import islice
 
 from drgn import Object, container_of
@@ -21,6 +20,7 @@ from cas.detectors.layout import looking_at, member
 from cas.detectors.moment import CLOCK_SYMBOLS, Moment, long_s, moment_of
 from cas.detectors.needs import Needs
 from cas.detectors.waits import waited
+from cas.frozen import dataclass
 from cas.model.evidence import Evidence
 from cas.units import human_span
 

@@ -7,11 +7,11 @@ Source: init/version.c (linux_banner, in the kernel's read-only data); kernel/cr
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from cas.dump.memory import Memory
 from cas.dump.vmcoreinfo import TEXT_LIMIT
 from cas.elf import banner_in
+from cas.frozen import dataclass
 
 IMAGE_BYTES = 64 << 20
 """How far behind the kernel's text its read-only data is looked for."""

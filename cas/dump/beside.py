@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from cas.dump.log_file import is_of_kdump, read_log_file
 from cas.dump.recognise import recognise_source
 from cas.dump.source import opened_source
 from cas.errors import NotADump
+from cas.frozen import dataclass
 from cas.klog.log_text import end_of, is_of_crash_kernel, kaslr_offset_of
 from cas.model.dump import KERNEL_LOG, Dump
 

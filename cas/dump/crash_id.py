@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from cas.dump.registers import is_status
 from cas.elf import Note
+from cas.frozen import dataclass
 from cas.model.dump import Dump
 
 HEAD_BYTES = 64 << 10

@@ -9,13 +9,13 @@ docs/interop/qcow2.txt, FreeBSD sys/vmparam and minidump.h, magic(5).
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 
 from cas.dump.banner import vmcoreinfo_in
 from cas.dump.memory import Source
 from cas.dump.vmcoreinfo import parse_vmcoreinfo
 from cas.elf import banner_in
 from cas.errors import NotADump
+from cas.frozen import dataclass
 
 RAW_SEARCH_BYTES = 1 << 30
 """Most bytes of a file without a magic number that are searched for a kernel's words."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from cas.choices import Cause, Checked
@@ -25,6 +25,7 @@ from cas.dump.translate import Kernel, Machine, kernel_order, page_size_of
 from cas.dump.vmcoreinfo import VmcoreInfo, arch_told, build_id, parse_vmcoreinfo
 from cas.elf import TooMany
 from cas.errors import NotADump, UnsupportedFormat
+from cas.frozen import dataclass
 from cas.klog.log_digest import log_digest
 from cas.model.dump import KERNEL_LOG, Dump, Missing
 from cas.panic import panic_message

@@ -8,11 +8,11 @@ from __future__ import annotations
 import sys
 from array import array
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cached_property
 from operator import add
 
 from cas.dump import pages
+from cas.frozen import dataclass
 
 DESCRIPTOR_BYTES = 24
 BATCH = 1 << 12

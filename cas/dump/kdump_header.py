@@ -10,10 +10,11 @@ split dump with 2, makedumpfile 1.3.3 (d8c76a06bbe8); VMCOREINFO with 3, makedum
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from cas.dump.memory import Source
 from cas.errors import NotADump
+from cas.frozen import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from cas.choices import Cause, Checked
 from cas.dump.kdump_descriptors import BATCH, DESCRIPTOR_BYTES, Bounds
@@ -17,6 +17,7 @@ from cas.dump.kdump_header import Header, sub_header_fields
 from cas.dump.kdump_memory import KdumpMemory
 from cas.dump.memory import Source, cut, no_record
 from cas.dump.page_check import PageCheck, Tally
+from cas.frozen import dataclass
 from cas.model.dump import Missing
 from cas.units import human_size
 

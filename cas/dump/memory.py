@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
 
 from cas.choices import Cause, Checked
 from cas.elf import Note, Segment
 from cas.errors import NotADump
+from cas.frozen import dataclass
 from cas.model.dump import Missing
 from cas.units import human_size
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from cas.dump.memory import Absent, Memory
+from cas.frozen import dataclass
 
 Span = tuple[int, int]
 """A physical address, and how many bytes on from there are contiguous."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from dataclasses import dataclass
 
 from cas.dump.memory import Absent
 from cas.dump.translate import Kernel
+from cas.frozen import dataclass
 
 _STEP = 4096
 

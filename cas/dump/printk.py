@@ -9,12 +9,13 @@ Documentation/admin-guide/kdump/vmcoreinfo.rst.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from cas.dump.memory import Absent
 from cas.dump.partial_memory import Patchy, patches
 from cas.dump.ringbuffer import Record, Records, ring_records
 from cas.dump.translate import Kernel
+from cas.frozen import dataclass
 
 DMESG_LIMIT = 16 << 20
 """Most bytes of log that are read; the newest are kept."""

@@ -11,7 +11,7 @@ import os
 import struct
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from cas.choices import Cause
@@ -24,6 +24,7 @@ from cas.dump.memory import cut
 from cas.dump.source import FileSource, opened_source
 from cas.errors import NotADump
 from cas.files.whole import cannot_write
+from cas.frozen import dataclass
 from cas.model.dump import Dump, Missing
 from cas.units import human_size
 

@@ -10,11 +10,11 @@ get_data() and desc_read() decide here too.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from cas.dump.memory import Absent
 from cas.dump.partial_memory import Patchy, patches, what_is_there
 from cas.dump.translate import Kernel
+from cas.frozen import dataclass
 
 Record = tuple[int, bytes]
 """Nanoseconds since boot, and the text without its last newline."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 
 from cas.dump.memory import Absent, Image, Memory
 from cas.dump.page_table import (
@@ -23,6 +22,7 @@ from cas.dump.page_table import (
     x86_entry,
 )
 from cas.dump.vmcoreinfo import VmcoreInfo
+from cas.frozen import dataclass
 
 Translate = Callable[[int], Span]
 """Physical address of a virtual one, and how many bytes on from there are contiguous."""

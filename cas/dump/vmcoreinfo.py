@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from cas.dump.memory import Absent
+from cas.frozen import dataclass
 
 TEXT_LIMIT = 1 << 16
 """VMCOREINFO_BYTES is a page, and pages are at most 64 KiB."""

@@ -6,7 +6,7 @@ crash's own rungs, at its start, are those of :mod:`cas.engines.crash.rungs`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from cas.choices import Engine, SectionStatus
@@ -16,6 +16,7 @@ from cas.engines.kernel_log import lacks_log
 from cas.engines.outcome import ENDED, Ran, section_of
 from cas.engines.salvage import salvage
 from cas.files.whole import create
+from cas.frozen import dataclass
 from cas.model.dump import Dump
 from cas.model.snippet import Outcome, Section, Snippet
 

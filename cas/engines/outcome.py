@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from cas.choices import Engine, SectionStatus
 from cas.files.whole import put
+from cas.frozen import dataclass
 from cas.model.snippet import Outcome, Section, Snippet
 from cas.settings.rules import Supervision
 

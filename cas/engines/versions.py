@@ -5,12 +5,13 @@ from __future__ import annotations
 import platform
 import re
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 
 from cas.engines.crash.place import version
 from cas.errors import CasError, plain_reason
+from cas.frozen import dataclass
 from cas.settings.config import Config
 from cas.supervise import Confinement, find_program, scratch
 

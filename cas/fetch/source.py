@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from pathlib import Path
 from typing import Protocol, Self
 
 from cas.errors import FetchError, TryAgain
+from cas.frozen import dataclass
 from cas.settings.config import Config
 from cas.settings.rules import IntakeLimits, StoreRules
 

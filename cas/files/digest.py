@@ -10,11 +10,11 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
 from cas.errors import CasError, DumpChanged
+from cas.frozen import dataclass
 
 BLOCK_BYTES = 4 << 20
 PLAIN = "sha256:"

@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from cas.files.whole import read_regular
 from cas.findings.crash import Crash
 from cas.findings.culprit import plain_name
 from cas.findings.damage import next_step
+from cas.frozen import dataclass
 from cas.klog.taint import suspects
 from cas.klog.troubles import Trouble
 from cas.model.dump import Dump

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from cas.choices import Kind
 from cas.findings.crash import frames_of
 from cas.findings.culprit import Stack, culprit_of, plain_name
 from cas.findings.functions import Functions
+from cas.frozen import dataclass
 from cas.klog.choice import Choice
 from cas.klog.events import EVENTS_LIMIT, Event, clean, read_report
 from cas.klog.kinds import EXCEPTIONS

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import PurePath
 
 from cas.choices import Kind, Weight
+from cas.frozen import dataclass
 from cas.klog.events import Event
 from cas.klog.lines import Log
 from cas.model.code import SourceLines

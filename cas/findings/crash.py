@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import datetime
 
 from cas.choices import Kind
 from cas.findings.culprit import Culprit, Passed, Stack, culprit_of, plain_name
 from cas.findings.functions import Functions, shipped_functions
 from cas.findings.located import with_lines
+from cas.frozen import dataclass
 from cas.klog.choice import NOTHING, Choice, choose
 from cas.klog.events import Event, clean, lines_of, lock_at, read_before, read_report
 from cas.klog.kinds import ELSEWHERE, EXCEPTIONS, UNNAMED

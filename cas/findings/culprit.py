@@ -15,10 +15,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 
 from cas.choices import Kind
 from cas.findings.functions import Functions, What
+from cas.frozen import dataclass
 from cas.klog.kinds import EXCEPTIONS, UNNAMED
 from cas.model.code import Frame
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from cas.choices import Cause, SectionStatus
+from cas.frozen import dataclass
 from cas.klog.lines import Log
 from cas.model.dump import Dump, Missing
 from cas.model.report import Report

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from cas.choices import DetectorStatus, Kind, Weight
 from cas.fault_reading import Access, Pointer, Reading
@@ -29,6 +29,7 @@ from cas.findings.values import (
     near_poison,
     shadowed,
 )
+from cas.frozen import dataclass
 from cas.klog.events import lines_of, read_report
 from cas.klog.fault_lines import FaultLines, fault_lines
 from cas.klog.kinds import EXCEPTIONS

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from fnmatch import translate
 from functools import cache
@@ -17,6 +17,7 @@ from pathlib import Path
 
 from cas.errors import CasError
 from cas.files.shipped import shipped
+from cas.frozen import dataclass
 
 FOLDER = "functions"
 _WILD = re.compile(r"[*?\[]")

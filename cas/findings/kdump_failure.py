@@ -7,8 +7,8 @@ the crash kernel, with the messages of its programs.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
+from cas.frozen import dataclass
 from cas.klog.lines import parse
 from cas.text import short_line
 

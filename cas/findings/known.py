@@ -13,7 +13,7 @@ import re
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeAlias, TypeVar
@@ -25,6 +25,7 @@ from cas.files.whole import read_open, read_regular
 from cas.findings import releases
 from cas.findings.releases import Release
 from cas.findings.searching import Pattern
+from cas.frozen import dataclass
 from cas.text import is_link
 
 FOLDER = "known"

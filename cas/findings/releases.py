@@ -14,7 +14,8 @@ It is an order and no ancestry: 6.2 is later than 6.1.90, and need not have all 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+
+from cas.frozen import dataclass
 
 _DOTTED = r"\d{1,7}(?:\.\d{1,7}){0,7}"
 _VERSION = r"\d{1,4}(?:\.\d{1,7}){1,3}"

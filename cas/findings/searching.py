@@ -9,10 +9,12 @@ does. RE2, which needs none, has wheels for two architectures only, and no look-
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 import regex
+
+from cas.frozen import dataclass
 
 PATTERN_S = 0.5
 """Time of the processor that one pattern may take."""

@@ -8,10 +8,10 @@ cannot be used as it is make a job ``partial``.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from enum import Enum
 
 from cas.choices import Engine, SectionStatus
+from cas.frozen import dataclass
 from cas.model.snippet import Outcome, Section
 from cas.text import count, short_line
 

@@ -12,10 +12,11 @@ import threading
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Self
 
 from cas.errors import CasError, EngineError
+from cas.frozen import dataclass
 from cas.hosts.crash_versions import needed_for, parsed
 from cas.hosts.demand import CrashDemand
 from cas.hosts.inventory import Load, load_of

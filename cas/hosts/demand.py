@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from cas.choices import EngineChoice
+from cas.frozen import dataclass
 from cas.hosts.crash_versions import is_new_enough, parsed
 from cas.model.dump import Dump
 from cas.model.host import CrashProgram

@@ -7,10 +7,11 @@ import re
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from cas.errors import CasError
+from cas.frozen import dataclass
 from cas.hosts.link import HostUnfit, Link, open_link
 from cas.hosts.questions import (
     BEGIN,

@@ -11,10 +11,10 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Self
 
 from cas.errors import EngineError, HostLost
+from cas.frozen import dataclass
 from cas.model.host import Host
 from cas.settings.config import Config
 from cas.ssh import Connection, Destination, LoginOptions, home_of, logged_in, paramiko

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from cas.errors import HostLost
+from cas.frozen import dataclass
 from cas.hosts.link import HostUnfit, Link
 from cas.hosts.session.session import RemoteChild, RemoteTerminal, Session
 from cas.model.host import CrashProgram

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
+
+from cas.frozen import dataclass
 
 PROGRAM_S = 5
 """Seconds for a program to say its version."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
 from pathlib import Path
 
 from cas.choices import Storage
 from cas.errors import CasError, NotADump, UnpackError, UnsupportedFormat
+from cas.frozen import dataclass
 from cas.intake.copy import copy
 from cas.intake.space import Sink
 from cas.intake.unpack import HEAD_BYTES, Search

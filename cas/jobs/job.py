@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Self
@@ -19,6 +19,7 @@ from cas.files.digest import Fingerprint
 from cas.files.permission import DENIED, not_permitted
 from cas.files.record import VERSION, Unreadable, decode
 from cas.files.whole import read_regular, write_whole
+from cas.frozen import dataclass
 from cas.jobs import job_record
 from cas.jobs.order import Order
 from cas.jobs.work_directory import STATE

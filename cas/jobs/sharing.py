@@ -8,13 +8,13 @@ import shlex
 import stat
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
 from cas.errors import CasError, ConfigError
 from cas.files.permission import user_name
 from cas.files.whole import writing_below
+from cas.frozen import dataclass
 from cas.jobs.job import Job
 from cas.jobs.layout import RESULTS, is_own
 from cas.jobs.log import log_name

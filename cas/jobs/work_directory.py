@@ -15,7 +15,7 @@ import re
 import stat
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime
 from enum import Enum
 from functools import partial
@@ -24,6 +24,7 @@ from typing import Self
 
 from cas.errors import CasError, ConfigError, Refused, plain_reason
 from cas.files.permission import DENIED, not_permitted, user_name
+from cas.frozen import dataclass
 from cas.settings.config import Config
 from cas.settings.users import account, roots_remedy
 

@@ -19,9 +19,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from cas.choices import Kind
+from cas.frozen import dataclass
 from cas.klog.events import Event, events_of, last_line, read_report
 from cas.klog.kinds import ELSEWHERE, EXCEPTIONS
 from cas.klog.lines import Log

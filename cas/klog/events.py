@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from itertools import islice
 
 from cas.choices import Kind
+from cas.frozen import dataclass
 from cas.klog.kinds import EXCEPTIONS
 from cas.klog.lines import Line, Log
 from cas.klog.report import Facts, facts_of

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
+
+from cas.frozen import dataclass
 
 _HEAD_LINES = 12
 """Behind the announcement, in which the address can stand."""

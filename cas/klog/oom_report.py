@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from itertools import islice
 
+from cas.frozen import dataclass
 from cas.klog.lines import Log
 from cas.units import human_size
 

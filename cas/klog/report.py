@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
+from cas.frozen import dataclass
 from cas.klog.lines import Line
 from cas.model.answer import Kmod, Task
 from cas.model.code import Frame

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import islice
 
+from cas.frozen import dataclass
 from cas.klog.lines import Log
 
 LINES = 5000

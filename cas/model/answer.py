@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 
+from cas.frozen import dataclass
 from cas.model.code import Frame
 
 

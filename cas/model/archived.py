@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 
 from cas.choices import Presence
+from cas.frozen import dataclass
 
 ID_DIGITS = 32
 """Hex digits of a crash's id, see :mod:`cas.dump.crash_id`."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from pathlib import Path
 
 from cas.choices import Cause, Checked
+from cas.frozen import dataclass
 from cas.model.code import Location
 from cas.model.kernel import KernelIdentity
 

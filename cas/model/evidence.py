@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from cas.choices import DetectorStatus, Weight
+from cas.frozen import dataclass
 
 
 @dataclass(frozen=True, slots=True)

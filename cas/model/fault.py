@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from cas.frozen import dataclass
 from cas.model.code import Instruction, SourceLines
 from cas.model.evidence import Evidence
 

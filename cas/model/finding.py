@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from cas.choices import Kind, Level
+from cas.frozen import dataclass
 from cas.model.code import Frame
 from cas.model.occurrence import Seen
 

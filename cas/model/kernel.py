@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from cas.choices import MatchEvidence
+from cas.frozen import dataclass
 
 
 @dataclass(frozen=True, slots=True)

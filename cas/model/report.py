@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from pathlib import Path
 
 from cas.choices import Engine, Stage, Verdict
+from cas.frozen import dataclass
 from cas.model.answer import FirstAnswer
 from cas.model.dump import Dump, Stored
 from cas.model.evidence import Detection

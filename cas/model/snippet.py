@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from cas.choices import Engine, NeedKind, SectionStatus
+from cas.frozen import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import accumulate
 
+from cas.frozen import dataclass
 from cas.model.snippet import Section
 from cas.text import one_line, printable
 from cas.units import human_size

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from cas.frozen import dataclass
 from cas.klog.choice import choose
 from cas.klog.events import last_line
 from cas.klog.lines import Log

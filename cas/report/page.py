@@ -6,11 +6,11 @@ Text, HTML and mail draw it; all of its text is printable.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from markupsafe import escape
 
 from cas.choices import Engine, SectionStatus
+from cas.frozen import dataclass
 from cas.model.report import Report
 from cas.model.snippet import Section
 from cas.report.before_crash import before_phrases

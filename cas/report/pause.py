@@ -8,11 +8,12 @@ from __future__ import annotations
 import json
 import time
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime
 
 from cas.errors import CasError
 from cas.files.whole import read_regular, write_whole
+from cas.frozen import dataclass
 from cas.jobs.work_directory import WorkDirectory
 from cas.report.smtp import server_of
 from cas.settings.rules import Mail

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 
+from cas.frozen import dataclass
 from cas.model.finding import Finding, LogEvent
 from cas.model.report import Report
 from cas.report.excerpt import excerpt

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 import textwrap
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from cas.frozen import dataclass
 from cas.report.summary import Fact, Point, Summary, some_known
 
 WIDTH = 80

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import StrEnum
 from itertools import groupby
 
+from cas.frozen import dataclass
 from cas.model.code import Frame
 from cas.model.finding import Culprit
 from cas.model.report import Report

@@ -7,9 +7,9 @@ else was going on, what shows it, how sure, seen before, what next.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from cas.choices import Checked, Level, Verdict, Weight
+from cas.frozen import dataclass
 from cas.model.dump import Missing
 from cas.model.finding import Finding
 from cas.model.report import Report

@@ -10,12 +10,13 @@ import configparser
 import difflib
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from typing import Any
 
 from cas.choices import EngineChoice, Fetch, Storage
 from cas.errors import ConfigError
+from cas.frozen import dataclass
 from cas.settings.rules import (
     CacheRules,
     DebuginfodRules,

@@ -26,11 +26,12 @@ from __future__ import annotations
 import re
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 
 from cas.errors import CasError, EngineError
 from cas.files.whole import is_there
+from cas.frozen import dataclass
 from cas.jobs.layout import is_own
 from cas.model.snippet import Need, Snippet
 from cas.snippets import needs

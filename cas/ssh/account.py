@@ -6,9 +6,10 @@ import getpass
 import os
 import pwd
 import re
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 
+from cas.frozen import dataclass
 from cas.ssh.failures import SshError
 from cas.ssh.settings import Settings, settings_of
 from cas.text import short_line

@@ -6,12 +6,13 @@ import struct
 from base64 import b64decode
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 import paramiko
 from paramiko.pkey import PublicBlob
 
+from cas.frozen import dataclass
 from cas.ssh.account import Account
 from cas.ssh.agent import Agent, AgentKey, AgentLost
 

@@ -11,9 +11,9 @@ import hmac
 import re
 from base64 import b64decode
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
+from cas.frozen import dataclass
 from cas.ssh.failures import SshError
 from cas.text import one_line
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
+from cas.frozen import dataclass
 from cas.ssh.account import Destination
 from cas.ssh.known_hosts import HASHED, names_of, split_name
 

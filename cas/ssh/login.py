@@ -6,10 +6,11 @@ import logging
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import paramiko
 
+from cas.frozen import dataclass
 from cas.ssh.account import Account, Destination, LoginOptions, known_hosts_name, route_to
 from cas.ssh.failures import SshError, Unreachable, WeakHostKey
 from cas.ssh.known_hosts import key_fingerprint

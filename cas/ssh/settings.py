@@ -13,12 +13,12 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
 import paramiko
 
+from cas.frozen import dataclass
 from cas.ssh.failures import SshError
 
 INCLUDE_DEPTH = 16

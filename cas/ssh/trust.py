@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from base64 import b64decode
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
 import paramiko
 
+from cas.frozen import dataclass
 from cas.ssh.account import Pins
 from cas.ssh.failures import ChangedHost, RevokedHostKey, SshError, UnknownHost, WeakHostKey
 from cas.ssh.known_hosts import AUTHORITY, REVOKED, KnownKey, key_fingerprint, key_type_of, keys_of

@@ -6,9 +6,9 @@ Source: ar(5); deb(5); binutils' bfd/archive.c for long names.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import BinaryIO
 
+from cas.frozen import dataclass
 from cas.streams.flow import Damaged
 from cas.text import one_line
 

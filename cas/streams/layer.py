@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import Protocol
 
+from cas.frozen import dataclass
 from cas.streams.flow import Damaged, Flow, Piece
 from cas.units import human_size
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from cas.frozen import dataclass
 from cas.streams.flow import Flow
 
 

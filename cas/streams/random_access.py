@@ -13,10 +13,10 @@ import struct
 import zlib
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import accumulate
 from typing import BinaryIO, Protocol
 
+from cas.frozen import dataclass
 from cas.streams import xz_blocks
 from cas.streams.flow import Damaged
 from cas.streams.wrapping import PEEK_BYTES, wrapping

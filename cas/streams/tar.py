@@ -13,8 +13,8 @@ import itertools
 import re
 import tarfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
+from cas.frozen import dataclass
 from cas.streams.flow import BLOCK_BYTES, CutOff, Damaged, Flow, Piece
 from cas.streams.layer import Layer
 from cas.streams.member import SizedMember

@@ -11,8 +11,8 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
+from cas.frozen import dataclass
 from cas.streams.flow import Damaged
 
 THREADS = 2

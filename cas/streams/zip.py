@@ -10,9 +10,9 @@ import bz2
 import lzma
 import struct
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
+from cas.frozen import dataclass
 from cas.streams.budget import UploadLayer
 from cas.streams.decompress import decoded, unzstd_frame
 from cas.streams.flow import CutOff, Damaged, Flow

@@ -9,11 +9,11 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Self
 
 from cas.errors import EngineError, shortage
+from cas.frozen import dataclass
 from cas.supervise.confinement import (
     MARK,
     Confinement,

@@ -9,10 +9,11 @@ import re
 import resource
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from cas.errors import EngineError
+from cas.frozen import dataclass
 from cas.settings.rules import Supervision
 from cas.supervise import seccomp
 from cas.supervise.programs import SAFE_PATH, find_program

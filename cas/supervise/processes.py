@@ -11,8 +11,9 @@ import os
 import signal
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+from cas.frozen import dataclass
 
 PROC = Path("/proc")
 SETTLE_S = 2.0

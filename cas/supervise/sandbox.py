@@ -12,10 +12,10 @@ import functools
 import os
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from cas.errors import SandboxMissing, plain_reason
+from cas.frozen import dataclass
 from cas.supervise import seccomp
 from cas.supervise.programs import SAFE_PATH, find_program
 

@@ -6,12 +6,12 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import IO
 
 from cas import __version__
+from cas.frozen import dataclass
 from cas.progress import Note
 from cas.supervise.dialogue import Dialogue
 from cas.supervise.process_report import titled_lines

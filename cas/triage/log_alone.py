@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from shlex import quote
 
@@ -11,6 +11,7 @@ from cas.catalogue.cache.fitting import compare
 from cas.choices import Verdict
 from cas.engines.drgn.process import Worker
 from cas.errors import CasError, EngineError, TryAgain
+from cas.frozen import dataclass
 from cas.klog.log_text import code_places, kmods_of_places
 from cas.model.code import CodePlace, Located
 from cas.model.dump import Dump

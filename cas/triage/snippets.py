@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from cas import findings
@@ -15,6 +15,7 @@ from cas.engines.outcome import LIMITS, skipped_section, with_skipped
 from cas.errors import EngineError
 from cas.files import shipped
 from cas.files.whole import put
+from cas.frozen import dataclass
 from cas.model.answer import FirstAnswer
 from cas.model.dump import Dump
 from cas.model.report import Report

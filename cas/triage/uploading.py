@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ from cas.choices import Stage, Storage, Verdict
 from cas.dump import SEARCH_BYTES, identify
 from cas.errors import CasError, DiskFull, NotADump
 from cas.files.whole import write_whole
+from cas.frozen import dataclass
 from cas.jobs.attempt import take_up
 from cas.jobs.job import Job, load_job
 from cas.jobs.log import logged

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from cas.catalogue.building import pattern, scan
@@ -20,6 +19,7 @@ from cas.database.publishing import Change
 from cas.database.records import BuildSummary, FileStamp, PackageState, Reading
 from cas.database.store import Store
 from cas.errors import CasError, TryAgain
+from cas.frozen import dataclass
 from cas.progress import Progress
 from cas.settings.rules import PackageRules
 

@@ -11,7 +11,6 @@ import sys
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from posixpath import dirname
@@ -20,6 +19,7 @@ from cas.catalogue.building import reading
 from cas.database.records import FileStamp, PackageState, Reading
 from cas.errors import TryAgain
 from cas.files.patient_calls import CallThreads, NoAnswer, StallWatch, no_answer
+from cas.frozen import dataclass
 from cas.settings.rules import PackageRules
 
 _HANDFUL = 16

@@ -7,9 +7,9 @@ may have jumped; where one is of later than now, it has.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from cas.frozen import dataclass
 from cas.units import utc
 
 SLACK = timedelta(hours=1)

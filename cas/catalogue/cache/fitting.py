@@ -6,13 +6,13 @@ import os
 import time
 from collections.abc import Mapping, Set
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from cas import kallsyms
 from cas.catalogue.cache import lease
 from cas.catalogue.cache.entry import cache_entries, kernel_of
 from cas.errors import NotADump
+from cas.frozen import dataclass
 
 MOST = 64
 """Kernels that are compared, those that were used last first."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from cas import elf
@@ -29,6 +28,7 @@ from cas.catalogue.cache.seals import Seal
 from cas.catalogue.packages import kmod_files
 from cas.errors import NotADump, NotPermitted
 from cas.files.lease import IN_USE
+from cas.frozen import dataclass
 
 VMLINUX = "vmlinux"
 _OURS = {VMLINUX, seals.RECORD, IN_USE, *RECORDS}

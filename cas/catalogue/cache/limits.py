@@ -12,7 +12,6 @@ import secrets
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from cas.catalogue.cache import lease, placing
@@ -28,6 +27,7 @@ from cas.catalogue.cache.entry import (
 from cas.catalogue.cache.listing import Holding, holdings
 from cas.errors import CasError, NotPermitted
 from cas.files.lease import is_held
+from cas.frozen import dataclass
 from cas.settings.rules import CacheRules
 from cas.text import count
 from cas.units import human_size

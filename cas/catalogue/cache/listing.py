@@ -6,11 +6,11 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from cas.catalogue.cache import lease
 from cas.catalogue.cache.entry import cache_entries, closed, kernel_of
+from cas.frozen import dataclass
 from cas.model.kernel import Kernel
 
 _BLOCK_BYTES = 512

@@ -12,13 +12,13 @@ import stat
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from cas.errors import ConfigError, TryAgain
 from cas.files.permission import DENIED, not_permitted
 from cas.files.sparse import SparseWriter
 from cas.files.whole import FULL, no_room, require_room, sync_directory
+from cas.frozen import dataclass
 from cas.streams.flow import Piece
 from cas.units import human_size
 

@@ -10,9 +10,11 @@ import hashlib
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Self
+
+from cas.frozen import dataclass
 
 RECORD = "digests.json"
 _VERSION = 1

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -35,6 +35,7 @@ from cas.fetch.debug_file import (
     debug_file,
     server_name,
 )
+from cas.frozen import dataclass
 from cas.model.kernel import Kernel, KernelIdentity, Match
 from cas.progress import Advance, Progress
 from cas.settings.rules import DebuginfodRules

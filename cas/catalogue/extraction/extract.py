@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from cas.catalogue.cache.entry import verify_vmlinux
 from cas.catalogue.extraction.kmod_cache import Wanted
 from cas.catalogue.extraction.kmod_search import Found, KmodSupplier, Search, package_listing
 from cas.catalogue.extraction.unpacking import Target, Unpacking
+from cas.frozen import dataclass
 from cas.model.kernel import Kernel, Match
 from cas.progress import Progress
 from cas.text import count

@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from cas.catalogue.cache import placing
 from cas.catalogue.cache.entry import Entry
 from cas.catalogue.packages import debug_info, kmod_files
 from cas.errors import NotADump
+from cas.frozen import dataclass
 
 RECORD = "kmods.json"
 _RECORD_LIMIT = 16 << 20

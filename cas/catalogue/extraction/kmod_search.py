@@ -9,7 +9,7 @@ itself is believed.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -32,6 +32,7 @@ from cas.catalogue.packages.kmod_files import NAME, KmodFile
 from cas.errors import PackageError, plain_reason
 from cas.files.patient_calls import answering
 from cas.files.permission import unread
+from cas.frozen import dataclass
 from cas.model.kernel import Kernel
 from cas.progress import Progress, Silent
 from cas.text import count, short_line

@@ -17,7 +17,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -28,6 +27,7 @@ from cas.catalogue.source_lines import FILE_BYTES, around, paths_below
 from cas.database.records import is_same
 from cas.errors import CasError, PackageError
 from cas.files.patient_calls import Attempt, answering, regular
+from cas.frozen import dataclass
 from cas.model.code import SourceLines
 from cas.model.kernel import Kernel
 from cas.streams.flow import Flow, Piece

@@ -7,7 +7,7 @@ vmlinux, or payload, ends it all.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from cas.catalogue.cache.entry import Entry
 from cas.catalogue.cache.placing import Place, WrongDigest, make_directory
 from cas.catalogue.packages.archive import Listed, Listing
 from cas.errors import NotADump, PackageError
+from cas.frozen import dataclass
 from cas.streams.flow import Damaged, Flow, Piece
 from cas.streams.layer import Payload
 from cas.streams.member import SizedMember

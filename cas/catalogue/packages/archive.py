@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from cas.errors import PackageError
+from cas.frozen import dataclass
 from cas.streams.flow import Damaged, Flow
 from cas.streams.layer import Layer
 from cas.streams.member import SizedMember

@@ -13,7 +13,6 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO
@@ -23,6 +22,7 @@ from cas.catalogue.packages.archive import Listed, Listing, payload_of
 from cas.catalogue.packages.rpm_layout import is_kmod, kmods_release, vmlinux_release
 from cas.database.records import Package, PackagedKernel, PackageKind
 from cas.errors import PackageError
+from cas.frozen import dataclass
 from cas.streams import ar
 from cas.streams.flow import Damaged
 from cas.streams.layer import Payload

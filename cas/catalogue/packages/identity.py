@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from cas import elf
 from cas.errors import NotADump, PackageError
+from cas.frozen import dataclass
 from cas.streams.flow import Flow
 from cas.streams.member import SizedMember
 from cas.text import one_line

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
 from posixpath import basename
 
+from cas.frozen import dataclass
 from cas.model.kernel import Kernel
 
 NAME = re.compile(r"[A-Za-z0-9_.+-]{1,128}")

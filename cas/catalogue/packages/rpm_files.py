@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from posixpath import dirname
 from typing import Any
@@ -35,6 +34,7 @@ from cas.catalogue.packages.rpm_tags import (
     is_regular,
 )
 from cas.errors import PackageError
+from cas.frozen import dataclass
 
 _INT64 = 5
 _SIZE_LIMIT = 1 << 60

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from cas.errors import EngineError
+from cas.frozen import dataclass
 from cas.supervise import Confinement, Finished, find_program, run_program
 from cas.text import short_line
 

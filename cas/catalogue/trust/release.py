@@ -13,7 +13,6 @@ import hashlib
 import lzma
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import IO, cast
@@ -21,6 +20,7 @@ from typing import IO, cast
 from cas.catalogue.trust.keys import Desk, Keys, Unable, ring
 from cas.catalogue.trust.signature_state import Verdict, by_key
 from cas.errors import plain_reason
+from cas.frozen import dataclass
 
 _ANCESTORS = 8
 """Directories above a package in which its archive is sought."""

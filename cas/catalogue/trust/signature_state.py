@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Self
 
 from cas.catalogue.trust.keys import Keys
+from cas.frozen import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from cas.engines.crash.marker import REACH, TRUTH, Marker, banner_contradiction
 from cas.engines.crash.place import Place
 from cas.engines.crash.start_failures import NotOpened
 from cas.errors import UsageError
+from cas.frozen import dataclass
 from cas.supervise import describe_status
 from cas.text import short_line
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from cas.engines.crash.rungs import Options, untried_remedies
 from cas.errors import EngineError
+from cas.frozen import dataclass
 from cas.supervise import is_from_outside
 
 _TOO_OLD = re.compile(r"do(es)? not match")

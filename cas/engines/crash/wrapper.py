@@ -6,10 +6,10 @@ import os
 import shlex
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from cas.files.whole import create, put
+from cas.frozen import dataclass
 from cas.model.snippet import Section, Snippet
 
 WRAPPER = "crash"

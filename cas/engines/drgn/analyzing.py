@@ -6,13 +6,14 @@ import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from cas.engines.drgn.request import facts_to_compare, foreseen_death, vmcoreinfo_text
 from cas.engines.drgn.starting import ENVIRONMENT, PACKAGES, home_of_drgn
 from cas.files.whole import put
+from cas.frozen import dataclass
 from cas.model.case import Case
 from cas.supervise import FILES, Confinement, VisibleFiles
 from cas.supervise.sandbox import visible

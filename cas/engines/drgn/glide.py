@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from cas.errors import CasError
+from cas.frozen import dataclass
 
 MODULE = re.compile(r"cas_glide_([A-Za-z0-9_-]+)\.py")
 MODULE_BYTES = 1 << 20

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cas.engines.drgn.starting import start_drgn
+from cas.frozen import dataclass
 from cas.settings.config import Config
 from cas.supervise import Confinement, find_sandbox, scratch
 

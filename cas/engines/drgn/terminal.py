@@ -6,11 +6,12 @@ import json
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass, replace
+from dataclasses import astuple, replace
 from pathlib import Path
 
 from cas.engines.drgn.request import facts_to_compare, foreseen_death, vmcoreinfo_text
 from cas.engines.drgn.starting import ENVIRONMENT, PACKAGES, home_of_drgn
+from cas.frozen import dataclass
 from cas.klog.log_text import code_places
 from cas.model.case import Case
 from cas.supervise import FILES, Child, Confinement, VisibleFiles

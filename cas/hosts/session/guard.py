@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
-from dataclasses import dataclass
 from importlib import resources
 
 from cas.errors import HostLost
+from cas.frozen import dataclass
 from cas.hosts.link import HostUnfit, Link, ScriptResult, script_command, unread_stderr
 from cas.ssh import paramiko
 from cas.terminal import Window

@@ -7,9 +7,9 @@ import re
 import signal
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from cas.errors import HostLost
+from cas.frozen import dataclass
 from cas.hosts.link import READ_BYTES, STDERR_BYTES, WAIT_S
 from cas.hosts.session.guard import ENDING_S, Guard, GuardLines, guard_complaint
 from cas.hosts.session.lease import Lease

@@ -10,9 +10,9 @@ import math
 import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 
 from cas.errors import AGAIN
+from cas.frozen import dataclass
 from cas.hosts.link import BEATS, HostUnfit, Link
 from cas.hosts.session.child import RemoteChild
 from cas.hosts.session.guard import Guard, GuardLines, guard_complaint

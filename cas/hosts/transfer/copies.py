@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from cas.errors import TryAgain
+from cas.frozen import dataclass
 from cas.hosts.link import HostUnfit, Link, ScriptResult
 from cas.hosts.transfer.file import FileToCopy
 from cas.hosts.transfer.packing import is_worth_compressing

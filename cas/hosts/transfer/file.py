@@ -7,10 +7,10 @@ import functools
 import hashlib
 import os
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from cas.frozen import dataclass
 from cas.text import short_line
 
 READ_BYTES = 4 << 20

@@ -13,8 +13,9 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
+
+from cas.frozen import dataclass
 
 LEVEL = 1
 SAMPLES = 12

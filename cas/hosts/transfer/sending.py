@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 import time
 from collections import deque
-from dataclasses import dataclass
 from typing import Self
 
 from cas.errors import HostLost
+from cas.frozen import dataclass
 from cas.hosts.link import STDERR_BYTES, WAIT_S, HostUnfit, Link, unread_stderr
 from cas.hosts.transfer.file import FileToCopy
 from cas.hosts.transfer.packing import packed_frames

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import capstone
@@ -14,6 +13,7 @@ from drgn import Architecture, Platform
 
 from cas.engines.drgn.child.dis import Instruction as Decoded
 from cas.engines.drgn.child.dis import instruction_of, opened
+from cas.frozen import dataclass
 
 MAX_CODE_BYTES = 32 << 10
 """The code of one function: all its jumps must be known before it is said where a value is from."""

@@ -13,12 +13,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from itertools import islice
 
 from drgn import FaultError, Module, ObjectAbsentError, ObjectNotFoundError, Program
 from drgn.helpers.linux.cpumask import for_each_possible_cpu
 from drgn.helpers.linux.percpu import per_cpu
+
+from cas.frozen import dataclass
 
 MOVED_BY = "KERNELOFFSET"
 """What VMCOREINFO calls the distance by which KASLR moved the kernel, in hexadecimal digits."""

@@ -14,7 +14,9 @@ import keyword
 import re
 import warnings
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
+
+from cas.frozen import dataclass
 
 ENDING = frozenset({"exit", "quit", "q"})
 """Words that end a session; crash has them too."""

@@ -10,7 +10,7 @@ import os
 import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, NamedTuple
 
 from drgn import (
@@ -42,6 +42,7 @@ from cas.engines.drgn.child.fit import (
     with_distance,
 )
 from cas.errors import NotADump, plain_reason
+from cas.frozen import dataclass
 
 MAX_KMODS = 4096
 """A corrupt list has no end; distribution kernels load a few hundred."""

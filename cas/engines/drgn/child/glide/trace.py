@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from drgn import StackFrame
@@ -23,6 +23,7 @@ from cas.engines.drgn.child.glide.structures import Structures
 from cas.engines.drgn.child.glide.tasks import Traced, group, wanted_tasks
 from cas.engines.drgn.child.limits import Late, time_limit
 from cas.engines.drgn.child.target import Target
+from cas.frozen import dataclass
 from cas.text import plain_fault
 
 Record = dict[str, Any]
