@@ -26,6 +26,7 @@ from cas.engines.drgn.child.glide.modules import Source  # noqa: E402
 from cas.engines.drgn.child.glide.trace import Glide, Wanted  # noqa: E402
 from cas.engines.drgn.child.limits import raise_late_on_alarm  # noqa: E402
 from cas.engines.drgn.child.target import File, Request, Target  # noqa: E402
+from cas.engines.drgn.glide import glide_modules  # noqa: E402
 
 EACH = 250
 WAYS = {
@@ -44,8 +45,10 @@ def one(directory: Path, way: str) -> None:
     """A trace in a process of its own: seconds, seconds of a processor, MiB, what it told."""
     raise_late_on_alarm()
     target = opened(directory / "vmcore.kdump", directory / "vmlinux")
-    core = TOP / "glide" / "cas_glide_core.py"
-    sources = (Source("core", str(core), core.read_text()),)
+    sources = tuple(
+        Source(each.name, str(each.path), each.text, each.kmods)
+        for each in glide_modules([TOP / "glide"])
+    )
     wanted = WAYS[way]
     begun, used = time.perf_counter(), time.process_time()
     records = list(

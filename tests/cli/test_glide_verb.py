@@ -27,7 +27,7 @@ def test_text_and_json_tell_the_same(job: Site) -> None:
     text = job.cas("glide", "T-1", "--tasks", "cpus")
     assert (text.returncode, "!" in text.stderr) == (0, False)
     lines = text.stdout.splitlines()
-    assert lines[0].endswith("; modules: core, nf_cas_dummy")
+    assert lines[0].endswith("; modules: core, virtio, nf_cas_dummy")
     assert any(line.startswith("#8  cas_balance [cas_oops] (drivers/cas/") for line in lines)
     assert lines[lines.index("== nf_cas_dummy ==") + 1] == "the dummy"
     told = job.cas("glide", "T-1/latest", "--tasks", "cpus", "--json")

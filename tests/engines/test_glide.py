@@ -291,7 +291,7 @@ def test_a_lock_tells_who_holds_it_and_how_many_wait(
 
 
 def test_core_tells_memory_run_queues_mounts_and_the_log(ask: Ask) -> None:
-    (core,) = glide_modules([shipped("glide")])
+    (core,) = (one for one in glide_modules([shipped("glide")]) if one.name == "core")
     records = ask({core.name: core.text}, tasks="panic")
     assert records[0]["modules"] == ["core"]
     (section,) = of_kind(records, "section")
@@ -300,6 +300,35 @@ def test_core_tells_memory_run_queues_mounts_and_the_log(ask: Ask) -> None:
     assert any(re.fullmatch(r"CPU 1: pid \d+ \(kworker/1:1\), 1 to run, .*", one) for one in lines)
     assert "mount /proc (proc)" in lines
     assert lines[-1].endswith("end Kernel panic - not syncing: Fatal exception ]---")
+
+
+def test_shipped_modules_take_part_where_their_code_is_built_in(
+    opened: Case, make_room: Callable[..., Confinement]
+) -> None:
+    with Worker(make_room()) as worker:
+        worker.open(opened)
+        shipped_ones = glide_modules([shipped("glide")])
+        records = list(worker.glide(GlideOrder(tasks="panic", modules=shipped_ones)))
+    assert records[0]["modules"] == ["core", "virtio"]
+    assert of_kind(records, "remark") == []
+    section = of_kind(records, "section")[1]
+    device, disk, *queues = (line["text"] for line in section["lines"])
+    assert re.fullmatch(
+        r"virtio0 \(block\) at 0000:00:02.0, virtio_blk; virtio_device 0x\w+", device
+    )
+    assert disk == '  disk "vda"'
+    queue = r"  queue \d req.\d: \d+ entries, 0 in use, 0 with the host, tells virtblk_done; .*"
+    assert queues and all(re.fullmatch(queue, one) for one in queues)
+
+
+def test_a_module_names_the_kernel_modules_that_it_looks_into(ask: Ask, tmp_path: Path) -> None:
+    (tmp_path / "cas_glide_ledger.py").write_text("# title: a ledger\n# kmods: cas-oops nfs\n")
+    (tmp_path / "cas_glide_plain-name.py").write_text("")
+    ledger, plain = glide_modules([tmp_path])
+    assert (ledger.kmods, plain.kmods) == (("cas_oops", "nfs"), ("plain_name",))
+    text = "# kmods: cas_oops cas_none\ndef end(trace):\n    trace.say('here')\n"
+    records = ask({"ledger": text, "none": text.replace("cas_oops", "nfs")}, tasks="panic")
+    assert records[0]["modules"] == ["ledger"]
 
 
 def test_the_guides_module_takes_part_where_its_kmod_is_loaded(ask: Ask) -> None:

@@ -15,13 +15,17 @@ from cas.engines.drgn.child.glide.modules import Source
 from cas.engines.drgn.child.glide.trace import Glide, Wanted
 from cas.engines.drgn.child.limits import raise_late_on_alarm
 from cas.engines.drgn.child.target import File, Request, Target
+from cas.engines.drgn.glide import glide_modules
 from cas.files.shipped import shipped
 from cas.report.glide import lines_of_record
 from cas.text import printable
 
 FLIPPED = (1, 4, 64, 1024)
 """Bytes that are changed somewhere in the dump's pages."""
-CORE = shipped("glide") / "cas_glide_core.py"
+SHIPPED = tuple(
+    Source(each.name, str(each.path), each.text, each.kmods)
+    for each in glide_modules([shipped("glide")])
+)
 
 
 class Gliding(Subject):
@@ -41,8 +45,7 @@ class Gliding(Subject):
     def _complaints(self, kind: str) -> Iterator[str]:
         """What is wrong with the trace; how it ended, behind ``=``."""
         begun = time.process_time()
-        source = Source("core", str(CORE), CORE.read_text())
-        wanted = Wanted("all", panic_depth=2, depth=2, sources=(source,))
+        wanted = Wanted("all", panic_depth=2, depth=2, sources=SHIPPED)
         records = list(Glide(self.target, wanted).records())
         if (seconds := time.process_time() - begun) > LIMIT_S:
             yield f"the trace took {seconds:.1f} s of a processor"

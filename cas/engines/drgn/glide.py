@@ -12,6 +12,8 @@ from cas.frozen import dataclass
 
 MODULE = re.compile(r"cas_glide_([A-Za-z0-9_-]+)\.py")
 MODULE_BYTES = 1 << 20
+_KMODS = re.compile(r"(?:#.*\n)*?#\s*kmods:\s*(.*)")
+"""The line at the head of a module that names the kernel modules it looks into."""
 
 
 class UnusableModule(CasError):
@@ -28,6 +30,12 @@ class GlideModule:
     """Of the kernel module that it is for, with underscores."""
     path: Path
     text: str
+
+    @property
+    def kmods(self) -> tuple[str, ...]:
+        """The kernel modules that it looks into, in the kernel's spelling; the first is its own."""
+        named = _KMODS.match(self.text)
+        return tuple(named[1].replace("-", "_").split() if named else ()) or (self.name,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +58,9 @@ class GlideOrder:
             "panic_depth": self.panic_depth,
             "depth": self.depth,
             "timeout_s": self.timeout_s,
-            "sources": [(each.name, str(each.path), each.text) for each in self.modules],
+            "sources": [
+                (each.name, str(each.path), each.text, each.kmods) for each in self.modules
+            ],
         }
 
 

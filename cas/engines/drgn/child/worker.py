@@ -25,7 +25,7 @@ Files come open, over a socket beside stdin. Requests, in this order:
 - ``{"fault": {"place": …, "nowhere": …, "address": …, "registers": {…}, "timeout_s": N}}``:
   ``{"done": "fault", "reading": …, "problem": …}``, a :class:`cas.fault_reading.Reading` or null
 - ``{"glide": {"tasks": …, "panic_depth": N, "depth": N, "timeout_s": N, "sources": [[NAME, PATH,
-  TEXT], …]}}``: ``{"record": {"kind": …, …}}``, one after the other, see
+  TEXT, [KMOD, …]], …]}}``: ``{"record": {"kind": …, …}}``, one after the other, see
   ``schemas/glide.schema.json``; then ``{"done": "glide"}``
 - ``{"decode": {"arch": …, "code": HEX, "mark": N, "place": …, "address": …, "registers": {…},
   "at": [FUNCTION, OFFSET, SIZE, KMOD], "timeout_s": N}}``, at any time, without a dump: the same,
@@ -208,7 +208,7 @@ class Session:
             "fault", timeout_s, lambda into: read_fault(target, Wanted(**wanted), into)
         )
 
-    def _glide(self, target: Target, sources: list[list[str]], **wanted: Any) -> None:
+    def _glide(self, target: Target, sources: list[list[Any]], **wanted: Any) -> None:
         # Few ask for it, and it imports many of drgn's helpers.
         from cas.engines.drgn.child.glide.modules import Source
         from cas.engines.drgn.child.glide.trace import Glide, Wanted

@@ -11,25 +11,17 @@ from dataclasses import dataclass, field
 from time import process_time
 from typing import Any, NamedTuple
 
-from drgn import FaultError, Object, Program
+from drgn import FaultError, Object
 
-from cas.engines.drgn.child.glide.drawing import Drawer, Unreadable
-from cas.engines.drgn.child.glide.names import Symbols
-from cas.engines.drgn.child.glide.value import Value
+from cas.engines.drgn.child.glide.api import LINE_CHARACTERS, SUPPRESS, Trace
+from cas.engines.drgn.child.glide.drawing import Unreadable
 from cas.engines.drgn.child.limits import Late, time_limit
-from cas.engines.drgn.child.target import Target
 
 HOOK_S = 2.0
 """Seconds for one call of a module."""
 MODULE_S = 5.0
 """Seconds of a processor for all calls of a module."""
-LINES = 2000
-LINE_CHARACTERS = 400
-"""What a module may tell, in all and in a line."""
 CORE = "core"
-
-SUPPRESS = object()
-"""What a hook returns to have its task, frame or variable left out."""
 
 _HOOKS = ("matches", "start", "task", "frame", "variable", "end")
 
@@ -41,89 +33,8 @@ class Source(NamedTuple):
     """Of the kernel module that it is for."""
     path: str
     text: str
-
-
-class TooMuch(Exception):
-    """A module tells more than it may."""
-
-
-class Trace:
-    """What a module is given: the dump, and a way to tell something."""
-
-    SUPPRESS = SUPPRESS
-
-    def __init__(self, target: Target, symbols: Symbols, drawer: Drawer) -> None:
-        """Nothing is told yet."""
-        self.prog: Program = target.prog
-        self._symbols, self._drawer = symbols, drawer
-        self._lines: list[str | Value] = []
-        self._left = LINES
-        self._names = 0
-
-    def say(self, *lines: str) -> None:
-        """Tell lines of text, where the hook's task, frame or section stands.
-
-        :raises TooMuch: the module has told 2,000 lines
-        """
-        for line in lines:
-            for each in str(line).splitlines() or [""]:
-                self._tell(each[:LINE_CHARACTERS])
-
-    def show(self, found: Object, name: str = "", depth: int = 1) -> None:
-        """Tell a value as the trace does, with its members.
-
-        :param depth: pointers that are followed, one through the other
-        """
-        self._names += 1
-        path = f"{name or 'value'}({self._names})"
-        self._tell(self._drawer.draw(found, name, depth, path))
-
-    def symbol(self, name: str) -> Object | None:
-        """A variable or function of the kernel; ``None``: this kernel has none of the name."""
-        try:
-            return self.prog[name]
-        except KeyError:
-            return None
-
-    def name(self, address: int) -> str:
-        """An address as ``symbol+0xoffset``, else in hex."""
-        return self._symbols.name(int(address)) or f"{int(address):#x}"
-
-    def source(self, address: int) -> str | None:
-        """``file:line`` of an address in code."""
-        try:
-            place = self.prog.source_location(int(address))[-1]
-        except (LookupError, FaultError):
-            return None
-        return f"{place.filename}:{place.line}"
-
-    def read(self, address: int, size: int) -> bytes:
-        """Memory of the crashed kernel.
-
-        :raises drgn.FaultError: it is not in the dump
-        """
-        return bytes(self.prog.read(int(address), size))
-
-    def string(self, address: int, max_bytes: int = 256) -> str:
-        """A string that ends in NUL, as far as it prints; pointers serve as well as numbers.
-
-        :raises drgn.FaultError: it is not in the dump
-        """
-        raw: bytes = self.prog.read_c_string(int(address), max_size=max_bytes)
-        return raw.decode("utf-8", "replace")
-
-    def _tell(self, what: str | Value) -> None:
-        self._left -= 1
-        if self._left < 0:
-            raise TooMuch(f"it told more than {LINES:,} lines")
-        self._lines.append(what)
-
-    def take(self) -> list[dict[str, Any]]:
-        """What was told since the last time, in JSON's types."""
-        lines, self._lines = self._lines, []
-        return [
-            {"text": each} if isinstance(each, str) else {"value": each.record()} for each in lines
-        ]
+    kmods: tuple[str, ...]
+    """The kernel modules that it looks into: it takes part where the first is loaded."""
 
 
 @dataclass(slots=True)
@@ -149,7 +60,7 @@ class Modules:
     def load(self, sources: Iterable[Source], kmods: frozenset[str]) -> None:
         """Take those whose kernel module is loaded, whose `matches` says so, and ``core``."""
         for source in sources:
-            is_wanted = source.name == CORE or source.name in kmods
+            is_wanted = source.name == CORE or source.kmods[0] in kmods
             if not is_wanted and "matches" not in source.text:
                 continue
             self._load_one(source, is_wanted=is_wanted)

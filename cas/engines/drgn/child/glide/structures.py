@@ -175,9 +175,9 @@ class Structures:
             return None
         try:
             if place in JIFFIES:
-                return self._of_jiffies(value)
+                return self.moment_of_ticks(value)
             if place in MONOTONIC_NS:
-                return _before((ktime_get_coarse_ns(self._prog).value_() - value) / 1e9)
+                return self.moment_of_nanoseconds(value)
             if place in BOOTTIME_NS:
                 return _before((ktime_get_coarse_boottime_ns(self._prog).value_() - value) / 1e9)
         except Unreadable:
@@ -190,7 +190,12 @@ class Structures:
             return None
         return per_cpu_ptr(found, self.cpu)
 
-    def _of_jiffies(self, value: int) -> str | None:
+    def moment_of_nanoseconds(self, value: int) -> str | None:
+        """A time by the monotonic clock, as how long before the crash it was."""
+        return _before((ktime_get_coarse_ns(self._prog).value_() - value) / 1e9)
+
+    def moment_of_ticks(self, value: int) -> str | None:
+        """A time in jiffies, as how long before the crash it was."""
         if self._hertz is None:
             self._hertz = _hertz(self._prog)
         if not self._hertz:

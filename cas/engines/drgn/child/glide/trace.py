@@ -10,6 +10,7 @@ from typing import Any
 from drgn import StackFrame
 
 from cas.choices import GlideRole
+from cas.engines.drgn.child.glide.api import Trace
 from cas.engines.drgn.child.glide.drawing import Drawer, Unreadable
 from cas.engines.drgn.child.glide.frames import (
     drawn_variable,
@@ -17,7 +18,7 @@ from cas.engines.drgn.child.glide.frames import (
     variable,
     variables_of,
 )
-from cas.engines.drgn.child.glide.modules import Modules, Source, Trace
+from cas.engines.drgn.child.glide.modules import Modules, Source
 from cas.engines.drgn.child.glide.names import Symbols
 from cas.engines.drgn.child.glide.structures import Structures
 from cas.engines.drgn.child.glide.tasks import Traced, group, wanted_tasks
@@ -70,7 +71,8 @@ class Glide:
         self.symbols = Symbols(self.target)
         self.knowledge = Structures(self.symbols, self.target.prog)
         self.drawer = Drawer(self.target, self.symbols, self.knowledge)
-        self.modules = Modules(lambda: Trace(self.target, self.symbols, self.drawer))
+        parts = self.target, self.symbols, self.drawer, self.knowledge
+        self.modules = Modules(lambda: Trace(*parts))
         self.knowledge.of_modules = self.modules.say_of_structure
 
     def records(self) -> Iterator[Record]:
