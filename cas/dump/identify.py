@@ -32,7 +32,7 @@ from cas.panic import panic_message
 from cas.units import human_size
 
 _BANNER = re.compile(r"^(?:\[ *\d+\.\d+\] )?(Linux version \d+\.\d+.*)$", re.MULTILINE)
-FIRST_RECORDS = 4096
+FEW_RECORDS, FIRST_RECORDS = 16, 4096
 """makedumpfile writes headers and notes first."""
 LOOSE_BYTES = 1 << 30
 """Most bytes of memory that are searched for a log that VMCOREINFO does not lead to."""
@@ -141,10 +141,31 @@ def crash_id(path: Path, source: Source) -> CrashId:
     return id_of_dump(identify(path))
 
 
+@dataclass(frozen=True, slots=True)
+class Headers:
+    """What a dump's headers alone tell of the file."""
+
+    id: CrashId
+    format: str
+    """As `Dump.format`."""
+    dump_level: int | None
+    is_whole: bool
+    """They promise no more than the file has; of pages, and of a stream, they do not tell."""
+
+
 def crash_id_by_headers(name: str, source: Source) -> CrashId | None:
     """What the crash of a dump is called, as far as its headers tell: kilobytes are read.
 
     :param name: what to call it
+    :raises NotADump: it is none, or its headers are not all there
+    """
+    found = headers_of(name, source)
+    return found.id if found else None
+
+
+def headers_of(name: str, source: Source) -> Headers | None:
+    """The same, with what else they tell of the file; ``None``: it is a log, or has no notes.
+
     :raises NotADump: it is none, or its headers are not all there
     """
     kind = recognise_source(source, name)
@@ -152,16 +173,25 @@ def crash_id_by_headers(name: str, source: Source) -> CrashId | None:
         return None
     try:
         if kind != "flattened":
-            return _id_of_image(source)
-        first = _id_of_image(Flattened(source, FIRST_RECORDS))
-        return first or _id_of_image(Flattened(source))
+            return _headers_of_image(source)
+        for most in (FEW_RECORDS, FIRST_RECORDS):
+            # those may be none of a header whose records come late
+            with suppress(NotADump):
+                if found := _headers_of_image(Flattened(source, most), "flattened "):
+                    return found
+        return _headers_of_image(Flattened(source), "flattened ")
     except NotADump as error:
         raise type(error)(f"{name}: {error}", hint=error.hint, offset=error.offset) from error
 
 
-def _id_of_image(source: Source) -> CrashId | None:
+def _headers_of_image(source: Source, prefix: str = "") -> Headers | None:
     image = open_image(source, checked=False, is_far=True)
-    return id_of_notes(image.notes, image.vmcoreinfo)
+    named = id_of_notes(image.notes, image.vmcoreinfo)
+    if named is None:
+        return None
+    end = max((load.offset + load.filesz for load in image.loads), default=0)
+    is_whole = bool(prefix) or end <= source.size
+    return Headers(named, f"{prefix}{image.format}", image.dump_level, is_whole)
 
 
 def _with_weak_id(dump: Dump, file: Source) -> Dump:
