@@ -48,11 +48,12 @@ class Crash(Record, frozen=True, kw_only=True):
 
 
 class Host(Record, frozen=True, kw_only=True):
-    """An analysis host."""
+    """A host that analyses dumps, or is swept for them."""
 
     name: str
     port: int | None
     is_enabled: bool
+    is_swept: bool
     problem: str | None
     checked: Time | None
     arch: str | None
@@ -71,6 +72,43 @@ class Hosts(Record, frozen=True, kw_only=True):
 
     version: Version
     hosts: tuple[Host, ...]
+
+
+class MissingFile(Record, frozen=True, kw_only=True):
+    """A file of a host that the archive lacks, or lacked before it was fetched."""
+
+    path: str
+    size_bytes: Count
+    crash: str
+    is_fetched: bool
+
+
+class LeftFile(Record, frozen=True, kw_only=True):
+    """A file of a host that was not fetched."""
+
+    path: str
+    why: str
+
+
+class SweptHost(Record, frozen=True, kw_only=True):
+    """What came of a host."""
+
+    host: str
+    problem: str | None
+    files: Count
+    known: Count
+    missing: tuple[MissingFile, ...]
+    left: tuple[LeftFile, ...]
+    read_bytes: Count
+    fetched_bytes: Count
+    seconds: float
+
+
+class Sweeps(Record, frozen=True, kw_only=True):
+    """``cas-admin sweep --json``."""
+
+    version: Version
+    hosts: tuple[SweptHost, ...]
 
 
 class Flaw(Record, frozen=True, kw_only=True):

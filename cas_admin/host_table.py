@@ -31,7 +31,7 @@ def table(hosts: Sequence[Host]) -> tuple[str, ...]:
             each.version if each.arch == host.arch else f"{each.version} ({each.arch})"
             for each in host.crashes
         )
-        state = "failed" if host.problem else "ok"
+        state = "failed" if host.problem else "swept" if host.is_swept else "ok"
         cells = (
             host.name,
             str(host.port or "-"),
@@ -40,7 +40,7 @@ def table(hosts: Sequence[Host]) -> tuple[str, ...]:
             host.drgn or "-",
             _size_cell(host.free_bytes),
             _size_cell(host.memory_bytes),
-            "yes" if host.is_shared else "no",
+            "-" if host.is_swept else "yes" if host.is_shared else "no",
             state if host.is_enabled else "disabled",
         )
         drawn.add_row(*(Text(one_line(cell)) for cell in cells))

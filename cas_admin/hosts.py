@@ -10,10 +10,11 @@ from collections.abc import Iterable, Sequence
 from cas.commands import Done, Output, World
 from cas.errors import CasError, UsageError
 from cas.frozen import dataclass
-from cas.hosts.inventory import ask_all_hosts, ask_host
+from cas.hosts.inventory import ask_all_hosts
 from cas.hosts.registry import HostRegistry
 from cas.model.host import Host
 from cas.ssh import Destination, LoginOptions, account_of, home_of, servers_in_known_hosts
+from cas.sweep.asking import ask_any_host
 from cas_admin.host_table import host_complaints, json_of, table
 
 SOME_FAILED = 3
@@ -25,6 +26,12 @@ class HostNotRegistered(UsageError):
     """No analysis host has this name."""
 
     hint = "the registered ones: cas-admin host list"
+
+
+class HostTaken(UsageError):
+    """A host is registered for another purpose."""
+
+    hint = "for both purposes give it with its port the second time: cas-admin host add NAME:22"
 
 
 class NoCandidates(CasError):
@@ -86,7 +93,9 @@ def search_known_hosts(world: World) -> Output:
         _with_what_is_known(Host(each.name, each.port), registered) for each in named.destinations
     ]
     told, live = [], list[Host]()
-    for before, host in zip(asked, ask_all_hosts(asked, world.config, world.progress), strict=True):
+    for before, host in zip(
+        asked, ask_all_hosts(asked, world.config, world.progress, ask_any_host), strict=True
+    ):
         found = _unless_twin(host, (*registered, *live), world)
         told.append(found)
         if found.checked != before.checked:  # it has answered
@@ -98,18 +107,22 @@ def search_known_hosts(world: World) -> Output:
     return _status_of_hosts(told)
 
 
-def add_host(name: str, world: World) -> Output:
+def add_host(name: str, world: World, *, is_swept: bool = False) -> Output:
     """Register a host on which we can log in, or renew what is known of it.
 
+    :param is_swept: it is to be swept for dumps, and not to analyse any
     :return: the host; status 3 when it is of no use as it is
+    :raises HostTaken: it is registered for the other purpose
     :raises CasError: there is no login; nothing is stored
     """
     wanted = host_address(name)
     registry = HostRegistry.of(world.config)
+    before = _with_what_is_known(Host(wanted.name, wanted.port, is_swept=is_swept), registry.all())
+    if before.is_swept != is_swept:
+        purpose = "be swept" if before.is_swept else "analyse dumps"
+        raise HostTaken(f"{before} is registered already, to {purpose}")
     world.progress.say(f"Asking {name}")
-    host = ask_host(
-        _with_what_is_known(Host(wanted.name, wanted.port), registry.all()), world.config
-    )
+    host = ask_any_host(before, world.config)
     _store_host(host, registry, is_new=True)
     _warn_of_hosts([host], world)
     yield from map(Done, table([host]))
@@ -135,7 +148,7 @@ def check_hosts(names: Sequence[str], world: World, *, as_json: bool) -> Output:
     registry = HostRegistry.of(world.config)
     hosts = _hosts_named(names, registry) if names else registry.all()
     _say_if_none(hosts, world)
-    told = ask_all_hosts(hosts, world.config, world.progress) if hosts else ()
+    told = ask_all_hosts(hosts, world.config, world.progress, ask_any_host) if hosts else ()
     for host in told:
         registry.renew(host)
     _warn_of_hosts(told, world)

@@ -176,7 +176,7 @@ def known_issue_part(config: Config, store: Store) -> StatusPart:
 
 def host_part(config: Config, store: Store) -> StatusPart:
     """The analysis hosts, as they were when they were last asked."""
-    registered = HostRegistry(store).all()
+    registered = HostRegistry(store).for_analysis()
     disabled = sum(not host.is_enabled for host in registered)
     failed = sum(host.is_enabled and host.problem is not None for host in registered)
     useful = len(registered) - disabled - failed

@@ -33,6 +33,7 @@ ANSWERS: dict[str, type[record.Record]] = {
     "cas analyzers --json": archive.Analyzers,
     "cas-admin kernels --json": admin.Kernels,
     "cas-admin host list --json": admin.Hosts,
+    "cas-admin sweep --json": admin.Sweeps,
     "cas-admin check --json": admin.Check,
 }
 STATUS = "cas-admin status --json"
@@ -49,6 +50,7 @@ NAMES = {
     "cas analyzers --json": "analyzers.json",
     "cas-admin kernels --json": "kernels.json",
     "cas-admin host list --json": "hosts.json",
+    "cas-admin sweep --json": "sweep.json",
     "cas-admin check --json": "check.json",
     STATUS: "status.json",
     GLIDE: "glide.json",

@@ -20,6 +20,7 @@ PROPERTIES: Mapping[str, str] = {
     "ticket": "its tickets, with commas between",
     "tickets": "its tickets, each",
     "jobs": "its jobs, as TICKET/STAMP",
+    "swept": "where sweeps have seen files of it, with host, path, size, modified, uid and gid",
     "hold": "who holds it, and why; it is not purged then",
     "presence": "where its best file is: here, truncated, elsewhere, missing or purged",
     "dump": "path of its best file, or the URL",

@@ -79,6 +79,19 @@ class Hold(Record, frozen=True, kw_only=True):
     why: str = ""
 
 
+class Place(Record, frozen=True, kw_only=True):
+    """Where a sweep has seen a file of a crash."""
+
+    host: str
+    path: str
+    """On the host, fit to be shown."""
+    size_bytes: Count
+    modified_s: Seconds
+    """By the host's clock, in seconds since 1970."""
+    uid: Count | None = None
+    gid: Count | None = None
+
+
 class Info(Record, frozen=True, kw_only=True):
     """A crash."""
 
@@ -106,6 +119,8 @@ class Info(Record, frozen=True, kw_only=True):
     """Those that somebody has set: they protect it from a purge."""
     holds: tuple[Hold, ...] = ()
     """While there is one nothing of the crash is purged, and no job of it."""
+    swept: tuple[Place, ...] = ()
+    """Where sweeps have seen files of it."""
     properties: dict[str, Any] = field(default_factory=dict)
     """What people and analyzers say of it."""
     changes: tuple[Change, ...] = ()

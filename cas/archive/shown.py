@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from cas.archive.record import File, Hold, Info, ToldFile
+from cas.archive.record import File, Hold, Info, Place, ToldFile
 from cas.choices import Presence
 from cas.model.archived import USERS, CrashLine, CrashWord, IndexedCrash
 from cas.text import json_text
@@ -30,6 +30,7 @@ def shown_info(info: Info, dump: str | None) -> dict[str, Any]:
         "ticket": ",".join(info.tickets) or None,
         "tickets": list(info.tickets) or None,
         "jobs": list(info.jobs) or None,
+        "swept": [_told_place(each) for each in info.swept] or None,
         "hold": [told_hold(each) for each in info.holds] or None,
         "dump": dump,
     }
@@ -49,6 +50,17 @@ def shown_info(info: Info, dump: str | None) -> dict[str, Any]:
 def _told_file(file: File) -> dict[str, Any]:
     facts: dict[str, Any] = msgspec.to_builtins(file)
     return {name: facts[name] for name in ToldFile.__struct_fields__}
+
+
+def _told_place(place: Place) -> dict[str, Any]:
+    return {
+        "host": place.host,
+        "path": place.path,
+        "size": place.size_bytes,
+        "modified": place.modified_s,
+        "uid": place.uid,
+        "gid": place.gid,
+    }
 
 
 def told_hold(hold: Hold) -> str:

@@ -103,7 +103,7 @@ def in_crash(session: DebugSession, feed: Input, world: World) -> int:
     :raises EngineError: there is no crash for the dump, or none opens it
     """
     order, case, name = session.order, session.case, session.order.host
-    hosts = HostRegistry(session.store).all() if name else ()
+    hosts = HostRegistry(session.store).for_analysis() if name else ()
     if name and not any(name in (host.name, str(host)) for host in hosts):
         raise UsageError(
             f"no analysis host {name!a} is registered",

@@ -83,6 +83,7 @@ def host_of(row: Row) -> Host:
             **row,
             "port": row["port"] or None,  # 0 until the sixth version of the tables
             "is_enabled": bool(row["is_enabled"]),
+            "is_swept": bool(row.get("is_swept", False)),
             "is_shared": bool(row["is_shared"]),
             "checked": checked and datetime.fromisoformat(checked).replace(tzinfo=UTC),
             "crashes": json.loads(row["crashes"]),

@@ -24,6 +24,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    false,
 )
 
 from cas.choices import Presence, Verdict
@@ -228,6 +229,7 @@ hosts = Table(
     Column("name", Words, nullable=False),
     Column("port", Integer),
     Column("is_enabled", Boolean, nullable=False),
+    Column("is_swept", Boolean, nullable=False, server_default=false()),
     Column("problem", Words),
     Column("checked", Instant),
     Column("arch", Words(32)),
@@ -246,8 +248,8 @@ hosts = Table(
     CheckConstraint("memory_bytes >= 0", name="hosts_memory"),
     CheckConstraint("free_bytes >= 0", name="hosts_free"),
 )
-"""The analysis hosts. ``port`` is NULL where the administrator has named none; ``crashes`` is an
-array of objects, ``remarks`` one of texts."""
+"""The analysis hosts, and those that are swept. ``port`` is NULL where the administrator has named
+none; ``crashes`` is an array of objects, ``remarks`` one of texts."""
 
 # NULLs count as different from one another in a UNIQUE, so that this one is for them alone;
 # NULLS NOT DISTINCT came only with PostgreSQL 15

@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 import re
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -135,11 +135,19 @@ def load_of(link: Link, config: Config) -> Load:
     return Load(answer.busy, load / (answer.cpus or 1), memory_bytes, free_bytes)
 
 
-def ask_all_hosts(hosts: Sequence[Host], config: Config, progress: Progress) -> tuple[Host, ...]:
+def ask_all_hosts(
+    hosts: Sequence[Host],
+    config: Config,
+    progress: Progress,
+    ask: Callable[[Host, Config], Host] | None = None,
+) -> tuple[Host, ...]:
     """Hosts with the facts of this moment, in the order given; none stops or delays the others.
 
     One that cannot be asked keeps the facts that were known, and gets a problem.
+
+    :param ask: how one is asked; ``None``: as an analysis host
     """
+    ask = ask or ask_host
     todo: queue.SimpleQueue[tuple[int, Host]] = queue.SimpleQueue()
     answers: queue.SimpleQueue[tuple[int, Host]] = queue.SimpleQueue()
     for numbered in enumerate(hosts):
@@ -150,7 +158,7 @@ def ask_all_hosts(hosts: Sequence[Host], config: Config, progress: Progress) -> 
             while True:
                 number, host = todo.get_nowait()
                 try:
-                    found = ask_host(host, config)
+                    found = ask(host, config)
                 except CasError as error:
                     advice = f"; {error.hint}" if error.hint else ""
                     found = replace(host, problem=one_line(f"{error}{advice}"))

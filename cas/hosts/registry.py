@@ -1,4 +1,4 @@
-"""The analysis hosts that the administrator has registered."""
+"""The hosts that the administrator has registered: to analyse dumps, or to be swept for them."""
 
 from __future__ import annotations
 
@@ -21,6 +21,14 @@ class HostRegistry:
     def all(self) -> tuple[Host, ...]:
         """The hosts, by name and port."""
         return self._store.registered_hosts()
+
+    def for_analysis(self) -> tuple[Host, ...]:
+        """Those that may run crash for us."""
+        return tuple(host for host in self.all() if not host.is_swept)
+
+    def swept(self) -> tuple[Host, ...]:
+        """Those that are swept for dumps."""
+        return tuple(host for host in self.all() if host.is_swept)
 
     def put(self, host: Host) -> None:
         """Register a host, or replace all that is known of it."""

@@ -21,13 +21,15 @@ class CrashProgram:
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """A machine that is reached by ssh and runs crash for us."""
+    """A machine that is reached by ssh, and runs crash for us or is swept for dumps."""
 
     name: str
     """As the administrator named it: a name, an address or an alias of ``~/.ssh/config``."""
     port: int | None = None
     """``None``: what ``~/.ssh/config`` says, else 22."""
     is_enabled: bool = True
+    is_swept: bool = False
+    """It is swept for dumps, and analyses none: nothing is installed there."""
     problem: str | None = None
     """Why it was of no use when it was last checked, in a sentence; ``None``: it was."""
     checked: datetime | None = None

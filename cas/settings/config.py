@@ -26,6 +26,7 @@ from cas.settings.rules import (
     PackageRules,
     StoreRules,
     Supervision,
+    SweepRules,
 )
 
 SECRET = frozenset({"database", "debuginfod"})
@@ -35,6 +36,8 @@ SECTIONS = ("settings", "maintenance", "advanced")
 STORES = "stores"
 """The section on all buckets; ``stores BUCKET`` is on one of them. Those of other protocols than
 Amazon's have its scheme: ``stores gs://`` is on all of Google's, ``stores gs://BUCKET`` on one."""
+SWEEP = "sweep"
+"""The section on how all hosts are swept; ``sweep HOST`` is on one of them."""
 _BUCKET = re.compile(r"(?:s3://)?((?:(gs|az)://)?[A-Za-z0-9._-]*)")
 _OF_AMAZON = frozenset({"region", "instanceMetadata"})
 MISSPELLINGS = {"stmphost": "smtphost", "rpmfilters": "rpmFilter", "buffer": "buffersize"}
@@ -95,6 +98,8 @@ class Config:
     """Whether a URL may lead to loopback, link-local and private networks."""
     stores: Mapping[str, StoreRules] = field(default_factory=dict)
     """Where buckets are, by their names; ``""`` stands for all others."""
+    sweeps: Mapping[str, SweepRules] = field(default_factory=dict)
+    """How hosts are swept, by their names; ``""`` stands for all others."""
     fetch: Fetch = Fetch.ALL
     """How much of a dump on a server is fetched: ``all`` or ``answer``."""
     fetch_timeout_s: float = 60.0
@@ -102,6 +107,10 @@ class Config:
     file: Path | None = None
     """The file that was read; ``None`` when there is none."""
     warnings: tuple[str, ...] = ()
+
+    def sweep_rules(self, name: str) -> SweepRules:
+        """How the host of this name is swept."""
+        return self.sweeps.get(name) or self.sweeps.get("") or SweepRules()
 
 
 def read_config(path: Path | None, defaults: Config) -> Config:
@@ -134,7 +143,7 @@ def read_config(path: Path | None, defaults: Config) -> Config:
         raise ConfigError(said, hint="put its keys into the first one") from None
     config, warnings = replace(defaults, file=path), []
     seen = set()
-    stores: dict[str, dict[str, Any]] = {}
+    own: dict[str, dict[str, dict[str, Any]]] = {STORES: {}, SWEEP: {}}
     entries = [(name, *item) for name in parsed.sections() for item in parsed.items(name)]
     for section, key, value in entries:
         head = re.search(rf"^\[{re.escape(section)}\]", text, re.MULTILINE)
@@ -142,26 +151,45 @@ def read_config(path: Path | None, defaults: Config) -> Config:
         found = pattern.search(text, head.end() if head else 0)
         line = text.count("\n", 0, found.end()) + 1 if found else 0
         where = f"{path}, line {line}"
-        is_of_store = _is_of_store(section)
-        if is_of_store:
-            known, warning = _known_of_store(section, key, where), None
-        else:
-            known, warning = _known_directive(section, key, where)
+        kind = section.partition(" ")[0]
+        known, warning = _known_key(section, key, where)
         if (section, known) in seen:  # in other letters
             raise _twice(where, key, section)
         seen.add((section, known))
         warnings += [warning] if warning else []
-        if is_of_store:
-            of_bucket = stores.setdefault(_bucket_of(section, path)[0], {})
-            of_bucket |= _of_store(known, value.strip(), where)
+        if kind in own:
+            is_sweep = kind == SWEEP
+            name = _host_of(section) if is_sweep else _bucket_of(section, path)[0]
+            table = _SWEEP_DIRECTIVES if is_sweep else _STORE_DIRECTIVES
+            own[kind].setdefault(name, {}).update(_of_section(table, known, value.strip(), where))
         else:
             config = _apply(config, known, value.strip(), where)
-    return replace(config, stores=_stores_of(parsed, stores, path), warnings=tuple(warnings))
+    return replace(
+        config,
+        stores=_stores_of(parsed, own[STORES], path),
+        sweeps=_sweeps_of(own[SWEEP]),
+        warnings=tuple(warnings),
+    )
 
 
 def store_directives() -> tuple[str, ...]:
     """Every key that a section on stores may hold."""
     return tuple(_STORE_DIRECTIVES)
+
+
+def sweep_directives() -> tuple[str, ...]:
+    """Every key that a section on sweeps may hold."""
+    return tuple(_SWEEP_DIRECTIVES)
+
+
+def _sweeps_of(said: Mapping[str, Mapping[str, Any]]) -> dict[str, SweepRules]:
+    """The rules of each host: its own, before those of all."""
+    return {each: SweepRules(**{**said.get("", {}), **said[each]}) for each in said}
+
+
+def _host_of(section: str) -> str:
+    """What host a section is on; ``""``: all."""
+    return section.removeprefix(SWEEP).strip()
 
 
 def _stores_of(
@@ -204,9 +232,11 @@ def _is_of_store(section: str) -> bool:
     return section == STORES or section.startswith(f"{STORES} ")
 
 
-def _of_store(key: str, value: str, where: str) -> dict[str, Any]:
-    """What a line says of a store; an empty one says nothing."""
-    name, convert = _STORE_DIRECTIVES[key]
+def _of_section(
+    directives: Mapping[str, tuple[str, Callable[[str], Any]]], key: str, value: str, where: str
+) -> dict[str, Any]:
+    """What a line says of a store or a sweep; an empty one says nothing."""
+    name, convert = directives[key]
     try:
         return {name: convert(value)} if value else {}
     except ValueError as error:
@@ -222,11 +252,20 @@ def _twice(where: str, key: str, section: str) -> ConfigError:
     return ConfigError(f"{where}: `{key}` stands twice in [{section}]", hint="leave one of the two")
 
 
+def _known_key(section: str, key: str, where: str) -> tuple[str, str | None]:
+    """A key as the manual spells it, and what is to be said of it."""
+    if _is_of_store(section):
+        return _known_of_store(section, key, where), None
+    if section.partition(" ")[0] == SWEEP:
+        return _known_name(key, _SWEEP_DIRECTIVES, where), None
+    return _known_directive(section, key, where)
+
+
 def _known_directive(section: str, key: str, where: str) -> tuple[str, str | None]:
     if section not in SECTIONS:
         raise ConfigError(
             f"{where}: unknown section [{section}]; the sections are"
-            f" {', '.join((*SECTIONS, STORES))}"
+            f" {', '.join((*SECTIONS, STORES, SWEEP))}"
         )
     right = MISSPELLINGS.get(key.lower())
     if right:
@@ -275,6 +314,14 @@ def _on_host(value: str) -> str:
     if not value.startswith(("/", "~/")):
         raise ValueError("must begin with / or ~/")
     return value
+
+
+def _directories_there(value: str) -> tuple[str, ...]:
+    """Directories of another machine, with colons between."""
+    found = tuple(part.strip() for part in value.split(":") if part.strip())
+    if not found or not all(part.startswith("/") for part in found):
+        raise ValueError("absolute paths are needed")
+    return found
 
 
 def _paths(value: str) -> tuple[Path, ...]:
@@ -348,6 +395,14 @@ _STORE_DIRECTIVES: dict[str, tuple[str, Callable[[str], Any]]] = {
     "region": ("region", _word),
     "credentials": ("credentials", _absolute),
     "instanceMetadata": ("has_instance_metadata", _yes_no),
+}
+_SWEEP_DIRECTIVES: dict[str, tuple[str, Callable[[str], Any]]] = {
+    "directories": ("directories", _directories_there),
+    "sftpServer": ("server", str),
+    "time": ("time_s", _seconds),
+    "bytes": ("size_bytes", _size),
+    "settle": ("settle_s", _seconds),
+    "answerTime": ("answer_s", _seconds),
 }
 _DIRECTIVES: dict[str, tuple[str, Callable[[str], Any]]] = {
     "casuser": ("casuser", str),

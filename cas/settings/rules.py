@@ -100,6 +100,25 @@ class HostRules:
 
 
 @dataclass(frozen=True, slots=True)
+class SweepRules:
+    """How a host is swept for dumps."""
+
+    directories: tuple[str, ...] = ("/var/crash", "/var/lib/systemd/pstore")
+    """On the host, absolute."""
+    server: str | None = None
+    """A command there that speaks sftp, such as OpenSSH's server by sudo; ``None``: the subsystem
+    of its sshd."""
+    time_s: float = 3600.0
+    """For one host, at most."""
+    size_bytes: int = 200 << 30
+    """That one sweep fetches from one host, at most."""
+    settle_s: float = 5.0
+    """Between two looks at a file that is to be fetched: one that grows meanwhile is left."""
+    answer_s: float = 3600.0
+    """For the first answers on what was fetched from all hosts, at most."""
+
+
+@dataclass(frozen=True, slots=True)
 class PackageRules:
     """Which packages of debug information are catalogued, how they are read, and trusted."""
 

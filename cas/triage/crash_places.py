@@ -130,7 +130,7 @@ class CrashPlaces:
     def _asked(self, failed: str | None) -> HostChoice | None:
         hosts: tuple[Host, ...] = ()
         try:
-            hosts = HostRegistry(self._store).all()
+            hosts = HostRegistry(self._store).for_analysis()
         except CasError as error:
             self._progress.warn(f"the analysis hosts cannot be looked up: {error}")
         choice = None

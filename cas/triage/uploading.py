@@ -15,7 +15,7 @@ from cas.archive.record import File, Info
 from cas.choices import Stage, Storage, Verdict
 from cas.dump import SEARCH_BYTES, identify
 from cas.errors import CasError, DiskFull, NotADump
-from cas.files.whole import write_whole
+from cas.files.whole import write_whole, writing_below
 from cas.frozen import dataclass
 from cas.jobs.attempt import take_up
 from cas.jobs.job import Job, load_job
@@ -92,6 +92,31 @@ class Uploader:
             report = pipeline.completed_report()
             job = replace(pipeline.job.having(Stage.REPORTED), verdict=report.verdict)
             return job, _write_reports(report, job, self.archive), error
+
+
+def enter_fetched(job: Job, archive: Archive, config: Config, progress: Progress) -> Entered:
+    """Have a dump that was fetched in the archive, without an answer: many are fetched first.
+
+    It is identified. The answer comes as for uploads that were stopped.
+
+    :param job: the upload; what was fetched lies in it as a file of its URL does
+    :raises CasError: it is no dump, and is gone, or it cannot be stored now
+    """
+    from cas.triage.upload import Arrival
+
+    config = replace(config, storage=Storage.COPY)
+    try:
+        with writing_below(job.directory), Arrival(job, config, progress) as arrival:
+            arrival.begin()
+            stored, files = arrival.kept()
+            job = replace(job.having(Stage.STORED), stored=stored, files=files)
+            job.save()
+            arrival.clear_away()
+        dump = identify(stored.vmcore, config.buffer_size_bytes or SEARCH_BYTES)
+    except NotADump:
+        incoming.remove_upload(job)
+        raise
+    return _enter(archive, _report_of(dump, job), job, None)
 
 
 def finish_uploads(archive: Archive, config: Config, now: datetime, progress: Progress) -> None:

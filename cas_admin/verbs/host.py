@@ -1,4 +1,4 @@
-"""``cas-admin host`` and ``cas-admin -s``: register, check and remove analysis hosts."""
+"""``cas-admin host`` and ``cas-admin -s``: register, check and remove hosts."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import argparse
 from cas.commands import Output, World, verb_options
 
 PLACE = 11
-HELP = "register, check and remove analysis hosts"
+HELP = "register, check and remove hosts that analyse dumps or are swept for them"
 EXAMPLE = "cas-admin host list"
 
 
@@ -16,6 +16,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", metavar="ACTION", title="actions", required=True)
     add = actions.add_parser("add", help="register a host on which cas can log in")
     add.add_argument("name", metavar="HOST")
+    text = "to be swept for dumps, and not to analyse any: nothing is installed there"
+    add.add_argument("--sweep", action="store_true", help=text)
     verb_options(add)
     for name, text in (
         ("list", "show the registered hosts"),
@@ -41,7 +43,7 @@ def run(options: argparse.Namespace, world: World) -> Output:
         return hosts.search_known_hosts(world)
     match options.action:
         case "add":
-            return hosts.add_host(options.name, world)
+            return hosts.add_host(options.name, world, is_swept=options.sweep)
         case "list":
             return hosts.list_hosts(world, as_json=options.json)
         case "check":

@@ -132,7 +132,7 @@ _cas_admin() {
         --config) _cas_files "$current"; return ;;
         -d | --days) return ;;
     esac
-    case $(_cas_verb build purge resume index reprocess check status kernels known cache host) in
+    case $(_cas_verb build purge resume index reprocess check status kernels known cache host sweep) in
         host) _cas_admin_host "$current"; return ;;
         cache) _cas_admin_cache "$current"; return ;;
         purge) words='-d --days -y --yes -n --dry-run --unfinished --config --debug -h --help' ;;
@@ -148,11 +148,12 @@ _cas_admin() {
             words='--test --json --config --debug -h --help'
             ;;
         status | kernels) words='--json --config --debug -h --help' ;;
+        sweep) words='--fetch -n --dry-run --json --config --debug -h --help' ;;
         *)
             words='-b --build --watch -p --purge -s --server -d --days -y --yes -n --dry-run
                 --unfinished --config --debug --version -h --help'
             [[ $current == -* ]] \
-                || words='build purge resume index reprocess check status kernels known cache host'
+                || words='build purge resume index reprocess check status kernels known cache host sweep'
             ;;
     esac
     mapfile -t COMPREPLY < <(compgen -W "$words" -- "$current")
@@ -173,7 +174,8 @@ _cas_admin_host() {
     local words='--config --debug -h --help'
     case $(_cas_verb add list check disable enable remove) in
         list | check) words="--json $words" ;;
-        add | disable | enable | remove) ;;
+        add) words="--sweep $words" ;;
+        disable | enable | remove) ;;
         *) [[ $1 == -* ]] || words='add list check disable enable remove' ;;
     esac
     mapfile -t COMPREPLY < <(compgen -W "$words" -- "$1")

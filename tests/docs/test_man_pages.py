@@ -29,8 +29,9 @@ from cas.settings.config import (
     directives,
     read_config,
     store_directives,
+    sweep_directives,
 )
-from cas.settings.rules import StoreRules
+from cas.settings.rules import StoreRules, SweepRules
 from cas.snippets import snippets
 from cas.supervise import Confinement
 
@@ -202,8 +203,16 @@ def test_the_directives_on_stores_are_those_of_the_program() -> None:
     assert set(store_items()) == set(store_directives())
 
 
+def sweep_items() -> dict[str, str]:
+    return {one.split()[1]: one for one in items(section(CONF, "SWEEPS"))}
+
+
+def test_the_directives_on_sweeps_are_those_of_the_program() -> None:
+    assert set(sweep_items()) == set(sweep_directives())
+
+
 def test_every_directive_says_its_default() -> None:
-    found = {**directive_items(), **store_items()}
+    found = {**directive_items(), **store_items(), **sweep_items()}
     silent = [name for name, one in found.items() if "\nDefault:" not in one]
     assert silent == []
 
@@ -211,11 +220,14 @@ def test_every_directive_says_its_default() -> None:
 def test_the_documented_defaults_are_the_real_ones(tmp_path: Path, defaults: Config) -> None:
     lines = [f"{name} = {value}" for name, value in fixed_defaults(directive_items()).items()]
     of_stores = [f"{name} = {value}" for name, value in fixed_defaults(store_items()).items()]
+    of_sweeps = [f"{name} = {value}" for name, value in fixed_defaults(sweep_items()).items()]
     path = tmp_path / "cas.conf"
-    path.write_text("\n".join(("[settings]", *lines, "[stores]", *of_stores)))
+    sections = "[settings]", *lines, "[stores]", *of_stores, "[sweep]", *of_sweeps
+    path.write_text("\n".join(sections))
     read = read_config(path, defaults)
-    assert dataclasses.replace(read, file=None, stores={}) == defaults
+    assert dataclasses.replace(read, file=None, stores={}, sweeps={}) == defaults
     assert read.stores == {"": StoreRules()}
+    assert read.sweeps == {"": SweepRules()}
 
 
 def test_misspellings_that_are_accepted_are_documented() -> None:
@@ -243,8 +255,13 @@ def example_comments() -> dict[str, str]:
 
 
 def test_the_example_has_every_directive() -> None:
-    found = set(example_comments()) - {"[stores]"}
-    assert found == {*directives(), *store_directives(), "crash_aarch64"}
+    found = set(example_comments()) - {"[stores]", "[sweep]"}
+    assert found == {
+        *directives(),
+        *store_directives(),
+        *sweep_directives(),
+        "crash_aarch64",
+    }
 
 
 def test_the_example_can_be_read_without_comment_signs(tmp_path: Path, defaults: Config) -> None:
@@ -252,7 +269,7 @@ def test_the_example_can_be_read_without_comment_signs(tmp_path: Path, defaults:
     assert read_config(path, defaults).warnings == ()
     shown = configparser.RawConfigParser()
     shown.read(path)
-    assert shown.sections() == ["settings", "maintenance", "advanced", "stores"]
+    assert shown.sections() == ["settings", "maintenance", "advanced", "stores", "sweep"]
 
 
 def test_the_example_shows_the_defaults_where_they_are_fixed(tmp_path: Path) -> None:
@@ -260,7 +277,7 @@ def test_the_example_shows_the_defaults_where_they_are_fixed(tmp_path: Path) -> 
     no_examples = {
         name for name, text in example_comments().items() if not text.startswith("Example")
     }
-    stated = fixed_defaults({**directive_items(), **store_items()})
+    stated = fixed_defaults({**directive_items(), **store_items(), **sweep_items()})
     assert {name: shown[name] for name in no_examples} == stated
 
 
@@ -320,6 +337,14 @@ def test_a_unit_runs_what_cas_admin_understands(name: str) -> None:
     assert name in section(ADMIN, "TIMERS")
 
 
+def test_the_sweep_that_a_timer_starts_fetches() -> None:
+    unit = configparser.RawConfigParser(strict=False)
+    unit.read(ROOT / "etc/systemd/cas-admin-sweep.service")
+    program, *words = shlex.split(unit["Service"]["ExecStart"])
+    assert program == "cas-admin"
+    assert PARSERS[ADMIN].parse_args(words).fetch
+
+
 def hardening(name: str) -> dict[str, str]:
     """What a unit of ours may not do, by directive."""
     unit = configparser.RawConfigParser(strict=False)
@@ -330,8 +355,9 @@ def hardening(name: str) -> dict[str, str]:
 
 
 def test_the_units_may_do_the_same_and_what_the_sandbox_needs() -> None:
-    build, watch = (hardening(f"cas-admin-{name}.service") for name in ("build", "watch"))
-    assert build == watch
+    names = "build", "watch", "sweep"
+    build, watch, sweep = (hardening(f"cas-admin-{name}.service") for name in names)
+    assert build == watch == sweep
     assert (build["ProtectSystem"], build["CapabilityBoundingSet"]) == ("strict", "")
     # each was tried: bubblewrap 0.12 finds no way, or CAS not the kernels or owners of files
     assert not build.keys() & {
@@ -345,8 +371,11 @@ def test_the_units_may_do_the_same_and_what_the_sandbox_needs() -> None:
     }
 
 
-def test_the_timer_starts_the_nightly_unit() -> None:
-    timer, service = (ROOT / f"etc/systemd/cas-admin-build.{kind}" for kind in ("timer", "service"))
+@pytest.mark.parametrize("name", ["build", "sweep"])
+def test_the_timer_starts_the_nightly_unit(name: str) -> None:
+    timer, service = (
+        ROOT / f"etc/systemd/cas-admin-{name}.{kind}" for kind in ("timer", "service")
+    )
     assert timer.stem == service.stem
     assert timer.name in section(ADMIN, "TIMERS")
     assert service.name in section(ADMIN, "TIMERS")

@@ -1,0 +1,83 @@
+"""A file of a host into the archive, by the way of an upload; what was fetched is not lost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from datetime import datetime
+from pathlib import Path
+
+from cas.archive import incoming
+from cas.archive.archive import Archive
+from cas.archive.keeping import Entered
+from cas.choices import Fetch
+from cas.errors import DiskFull, FetchError, Refused, TryAgain
+from cas.fetch.part import Part
+from cas.fetch.sftp import SftpFile, stat_version
+from cas.fetch.source import Broken
+from cas.frozen import dataclass
+from cas.jobs.job import Job
+from cas.jobs.layout import DOWNLOAD
+from cas.jobs.order import Order
+from cas.progress import Progress, Silent
+from cas.settings.config import Config
+from cas.sweep.far_host import FarHost
+from cas.sweep.walk import Found
+from cas.triage.uploading import enter_fetched
+from cas.units import human_size
+
+
+@dataclass(frozen=True, slots=True)
+class Fetching:
+    """What brings files of a host into the archive."""
+
+    host: FarHost
+    archive: Archive
+    config: Config
+    progress: Progress
+    received: Callable[[int], None]
+    """Told how many bytes have come."""
+
+    def fetched(self, found: Found) -> Entered:
+        """A file of the host, which is in the archive then, without an answer.
+
+        :raises Broken: the connection broke; what came is kept for a day
+        :raises DiskFull: there is no room; likewise
+        :raises CasError: it is not to be had, or is no dump
+        """
+        address = str(self.host.url(found.path))
+        with ExitStack() as stack:
+            job = incoming.begun_upload(self.archive, address, stack)
+            if job is None:
+                order = Order(incoming.NAME, Path(), url=address, fetch=Fetch.ALL)
+                now = datetime.now().astimezone()
+                job = stack.enter_context(incoming.new_upload(self.archive, order, now))
+            self._download(found, job)
+            return enter_fetched(job, self.archive, self.config, Silent())
+
+    def _download(self, found: Found, job: Job) -> None:
+        url = self.host.url(found.path)
+        part = Part(job.directory / DOWNLOAD, url, self.config.intake)
+        if part.whole.is_file():
+            return
+        try:
+            with part, self.host.opened(found.path, found.state) as file:
+                version = stat_version(url, file)
+                offset = part.had.offset if version.continues(part.had.version) else 0
+                source = SftpFile(url, file, version, offset)
+                part.go_on_with(source)
+                for data in iter(source.read, b""):
+                    part.add(data)
+                    self.received(len(data))
+                size, declared = part.had.offset, version.size_bytes or 0
+                if size < declared:
+                    sizes = f"{human_size(size)} of {human_size(declared)}"
+                    raise Broken(f"{url}: the connection ended after {sizes}")
+                part.publish()
+        except (TryAgain, DiskFull):
+            if not part.is_resumable:
+                incoming.remove_upload(job)
+            raise
+        except (FetchError, Refused):
+            incoming.remove_upload(job)
+            raise

@@ -1,0 +1,248 @@
+"""One host, from its directories to the archive."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from cas.archive.archive import Archive
+from cas.archive.places import note_place
+from cas.archive.record import Place
+from cas.errors import CasError, DiskFull, NotADump
+from cas.fetch.source import Broken, Changed, Denied, NotThere
+from cas.model.host import Host
+from cas.progress import Progress
+from cas.settings.config import Config
+from cas.settings.rules import SweepRules
+from cas.sweep.far_host import FarHost, reached
+from cas.sweep.fetching import Fetching
+from cas.sweep.judging import Seen, Useless, seen_there, why_known
+from cas.sweep.ledger import Ledger
+from cas.sweep.walk import Found, Kind, Left, Walk, in_order
+from cas.text import count, one_line
+from cas.units import human_size, human_span
+
+SAVE_S = 10.0
+"""Between two times that what is known of a host is written, if nothing was fetched."""
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """A file that the archive lacks, or lacked."""
+
+    path: str
+    size_bytes: int
+    crash: str
+    is_fetched: bool = False
+    digest: str | None = None
+    """Of what was fetched."""
+
+
+@dataclass(slots=True)
+class Swept:
+    """What came of a host."""
+
+    host: Host
+    files: int = 0
+    """That may tell of a crash."""
+    known: int = 0
+    missing: list[Missing] = field(default_factory=list)
+    left: list[Left] = field(default_factory=list)
+    problem: str | None = None
+    """Why not all of the host was swept, and what to do about it."""
+    read_bytes: int = 0
+    """Of files, to know their crashes."""
+    fetched_bytes: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(slots=True)
+class HostSweep:
+    """Sweeps one host, as far as its limits allow."""
+
+    host: Host
+    archive: Archive
+    config: Config
+    progress: Progress
+    fetches: bool
+    """Otherwise nothing is changed, here or there."""
+    result: Swept = field(init=False)
+    _ledger: Ledger = field(init=False)
+    _rules: SweepRules = field(init=False)
+    _saved: float = field(default_factory=time.monotonic)
+
+    def __post_init__(self) -> None:
+        self.result = Swept(self.host)
+        self._rules = self.config.sweep_rules(self.host.name)
+
+    def run(self) -> Swept:
+        """What came of it; that it failed is told there, too."""
+        begun = time.monotonic()
+        try:
+            self._ledger = Ledger.of(self.host, self.archive)
+            with reached(self.host, self._rules, self.config) as there:
+                self._sweep(there)
+        except CasError as error:
+            if time.monotonic() - begun >= self._rules.time_s:
+                limit = human_span(self._rules.time_s)
+                self._note_problem(f"it was not done within {limit}: the next sweep goes on")
+            else:
+                advice = f"; {error.hint}" if error.hint else ""
+                self._note_problem(one_line(f"{error}{advice}"))
+        self.result.seconds = time.monotonic() - begun
+        return self.result
+
+    def _sweep(self, there: FarHost) -> None:
+        walk = Walk(there)
+        walk.through(self._rules.directories)
+        looked = time.monotonic()
+        result = self.result
+        result.files, result.left = len(walk.found), walk.left
+        for problem in walk.problems:
+            self._note_problem(problem)
+        self._ledger.keep_only(walk.found)
+        try:
+            for found in self._unknown(walk.found):
+                # a second look, when what is being written has had time to grow
+                time.sleep(max(0.0, looked + self._rules.settle_s - time.monotonic()))
+                self._judge(found, there)
+        finally:
+            self._save()
+
+    def _unknown(self, found: list[Found]) -> Iterator[Found]:
+        """Files that were not noted as they are; a log only where no dump is beside it."""
+        with_dump = set[bytes]()
+        for each in in_order(found):
+            noted = self._ledger.known(each)
+            if each.kind is Kind.LOG and each.directory in with_dump:
+                self._leave(each, "the dump beside it has the log")
+                continue
+            if noted is None:
+                yield each
+                noted = self._ledger.known(each)
+            elif noted.crash:
+                self.result.known += 1
+            elif noted.why:
+                self._leave(each, noted.why)
+            if each.kind is Kind.DUMP and noted and noted.crash:
+                with_dump.add(each.directory)
+
+    def _judge(self, found: Found, there: FarHost) -> None:
+        try:
+            with there.opened(found.path, found.state) as file:
+                seen = seen_there(found, file, there.url(found.path))
+        except Useless as error:
+            why = str(error)
+            self._leave(found, f"{why}: {error.hint}" if error.hint else why)
+            self._ledger.note(found, None, why)
+            return
+        except (Changed, NotThere):
+            self._leave(found, "it is being written: the next sweep looks again")
+            return
+        except Denied:
+            self._leave(found, "it is closed to this user")
+            self._note_problem("files are closed to this user: see sftpServer in cas.conf(5)")
+            return
+        self.result.read_bytes += seen.read_bytes
+        if known := why_known(found, seen, self.archive):
+            self._note_known(found, seen, known)
+        elif self._has_room_for(found):
+            self._bring(found, seen, there)
+
+    def _note_known(self, found: Found, seen: Seen, why: str) -> None:
+        self.result.known += 1
+        self._ledger.note(found, seen.crash_id)
+        if self.fetches:
+            self._note_place(found, seen.crash_id)
+        self.progress.note(f"{self.host}: {found.shown}: {why}")
+
+    def _has_room_for(self, found: Found) -> bool:
+        """Whether a file is within the limit of bytes."""
+        limit, size = self._rules.size_bytes, found.state.size_bytes
+        if size > limit:
+            self._leave(found, f"it is larger than {human_size(limit)}, `bytes` of cas.conf")
+            self._note_problem("a file is larger than `bytes` of cas.conf allows")
+            return False
+        planned = sum(each.size_bytes for each in self.result.missing)
+        if planned + size > limit:
+            said = f"{human_size(limit)} are enough for one sweep: the next one goes on"
+            self._leave(found, said)
+            return False
+        return True
+
+    def _bring(self, found: Found, seen: Seen, there: FarHost) -> None:
+        missing = Missing(found.shown, found.state.size_bytes, seen.crash_id)
+        if not self.fetches:
+            self.result.missing.append(missing)
+            return
+        fetching = Fetching(there, self.archive, self.config, self.progress, self._received)
+        try:
+            entered = fetching.fetched(found)
+        except Changed:
+            self._leave(found, "it is being written: the next sweep looks again")
+            return
+        except (Broken, DiskFull):
+            self.result.missing.append(missing)
+            raise
+        except NotADump as error:
+            self._leave(found, str(error))
+            self._ledger.note(found, None, str(error))
+            return
+        crash = entered.info.id
+        self.result.missing.append(
+            Missing(found.shown, found.state.size_bytes, crash, True, entered.file.digest)
+        )
+        self._ledger.note(found, crash)
+        self._note_place(found, crash)
+        self._save()
+        size = human_size(found.state.size_bytes)
+        self.progress.say(f"{self.host}: fetched {found.shown} ({size}), {crash}")
+
+    def _note_place(self, found: Found, crash: str) -> None:
+        state = found.state
+        note_place(
+            self.archive,
+            crash,
+            Place(
+                host=str(self.host),
+                path=found.shown,
+                size_bytes=state.size_bytes,
+                modified_s=state.modified_s,
+                uid=state.uid,
+                gid=state.gid,
+            ),
+        )
+        if time.monotonic() - self._saved > SAVE_S:
+            self._save()
+
+    def _received(self, size: int) -> None:
+        self.result.fetched_bytes += size
+
+    def _leave(self, found: Found, why: str) -> None:
+        self.result.left.append(Left(found.shown, why))
+
+    def _note_problem(self, problem: str) -> None:
+        before = self.result.problem
+        if before is None or problem not in before:
+            self.result.problem = f"{before}; {problem}" if before else problem
+
+    def _save(self) -> None:
+        if self.fetches:
+            self._ledger.save()
+            self._saved = time.monotonic()
+
+
+def summary_of(swept: Swept) -> str:
+    """A host in a line."""
+    fetched = [each for each in swept.missing if each.is_fetched]
+    parts = [count(swept.files, "file"), f"{swept.known} known"]
+    if fetched:
+        size = human_size(sum(each.size_bytes for each in fetched))
+        parts.append(f"{len(fetched)} fetched ({size})")
+    lacking = [each for each in swept.missing if not each.is_fetched]
+    if lacking:
+        size = human_size(sum(each.size_bytes for each in lacking))
+        parts.append(f"{len(lacking)} to fetch ({size})")
+    parts.append(f"{len(swept.left)} left")
+    return f"{swept.host}: {', '.join(parts)}, {human_span(swept.seconds)}"

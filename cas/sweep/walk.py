@@ -1,0 +1,155 @@
+"""Which files of a host may be dumps: by where they lie and what they are called."""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import StrEnum
+from posixpath import basename, dirname
+
+from cas.fetch.source import Denied, NotThere
+from cas.sweep.far_host import FarHost, FarState
+from cas.text import one_line
+
+DEPTH = 4
+"""Directories in one another below a configured one: systemd-pstore makes two."""
+ENTRIES = 200_000
+"""Names of one host that are looked at; so many crashes no machine survives."""
+LEFT_SHOWN = 1000
+"""Of what is left of a host, that many are told one by one."""
+_LOG = re.compile(rb"vmcore-dmesg.*|dmesg\..*|dmesg-.*", re.DOTALL)
+_DUMPS = ("vmcore*", "dump.*", "dump-*", "*.vmcore", "*.kdump")
+"""What kdump (kexec-tools, kdump-utils), kdump-tools of Debian and makedumpfile's users call
+theirs."""
+_DUMP = re.compile("|".join(map(fnmatch.translate, _DUMPS)).encode(), re.DOTALL)
+
+
+class Kind(StrEnum):
+    """What a file is by its name."""
+
+    DUMP = "dump"
+    LOG = "kernel log"
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A file that may tell of a crash."""
+
+    path: bytes
+    state: FarState
+    kind: Kind
+
+    @property
+    def shown(self) -> str:
+        """Its path, fit for a terminal."""
+        return one_line(self.path)
+
+    @property
+    def directory(self) -> bytes:
+        """Where it lies."""
+        return dirname(self.path)
+
+    @property
+    def name(self) -> bytes:
+        """What it is called there."""
+        return basename(self.path)
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """A file that is not fetched, and why."""
+
+    path: str
+    why: str
+
+
+@dataclass(slots=True)
+class Walk:
+    """A walk through the directories of a host, and what came of it."""
+
+    host: FarHost
+    found: list[Found] = field(default_factory=list)
+    left: list[Left] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    """Why not everything was seen."""
+    entries: int = 0
+
+    def through(self, directories: tuple[str, ...]) -> None:
+        """Look through directories; one that is not there holds nothing.
+
+        :raises Broken: the host is lost
+        """
+        absent = []
+        for name in directories:
+            try:
+                # it may be a link of the administrator's; below it none is followed
+                place = self.host.real_path(name.encode())
+                self._look_into(place, 0)
+            except NotThere:
+                absent.append(name)
+        if len(absent) == len(directories):
+            self.left.append(Left(", ".join(absent), "there is no such directory"))
+
+    def _look_into(self, directory: bytes, depth: int) -> None:
+        try:
+            listed = self._bounded(directory)
+        except Denied:
+            self.problems.append(f"{one_line(directory)} is closed to this user")
+            return
+        for name, state in listed:
+            path = directory.rstrip(b"/") + b"/" + name
+            kind = kind_of_name(name)
+            if state.is_directory and depth < DEPTH:
+                try:
+                    self._look_into(path, depth + 1)
+                except NotThere:  # it went meanwhile
+                    continue
+            elif kind is None:
+                continue
+            elif state.is_regular:
+                self.found.append(Found(path, state, kind))
+            else:
+                self.left.append(Left(one_line(path), f"it is {_what(state)}"))
+
+    def _bounded(self, directory: bytes) -> list[tuple[bytes, FarState]]:
+        listed = []
+        for each in self.host.entries(directory):
+            self.entries += 1
+            if self.entries > ENTRIES:
+                if len(self.problems) == 0 or "names" not in self.problems[-1]:
+                    said = f"more than {ENTRIES:,} names: what is behind them in"
+                    self.problems.append(f"{said} {one_line(directory)} was not looked at")
+                break
+            if each[1].is_directory or kind_of_name(each[0]):
+                listed.append(each)
+        return listed
+
+
+def kind_of_name(name: bytes) -> Kind | None:
+    """What a file of this name may be; ``None``: it is somebody else's.
+
+    >>> [kind_of_name(name) for name in (b"vmcore", b"dump.202401011200", b"vmcore-dmesg.txt")]
+    [<Kind.DUMP: 'dump'>, <Kind.DUMP: 'dump'>, <Kind.LOG: 'kernel log'>]
+    """
+    if _LOG.fullmatch(name):
+        return Kind.LOG
+    return Kind.DUMP if _DUMP.match(name) else None
+
+
+def in_order(found: list[Found]) -> Iterator[Found]:
+    """The newest first, and dumps before logs: a log counts where no dump is."""
+    yield from sorted(found, key=lambda each: (each.kind is Kind.LOG, -each.state.modified_s))
+
+
+def _what(state: FarState) -> str:
+    kinds = {
+        0o120000: "a symbolic link, which is not followed",
+        0o010000: "a pipe",
+        0o140000: "a socket",
+        0o020000: "a device",
+        0o060000: "a device",
+        0o040000: "a directory too deep to be looked into",
+    }
+    return kinds.get(state.mode & 0o170000, "no regular file")
