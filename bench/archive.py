@@ -21,11 +21,16 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from datetime import UTC, datetime
 from pathlib import Path
 
+from sqlalchemy import create_engine, text
+
+from cas.archive.constraints import selection_of
 from cas.archive.record import File, Info
 from cas.archive.shown import indexed
 from cas.choices import Presence
+from cas.database.crash_rows import LINE, selected
 from cas.database.store import Store
 from cas.model.archived import IndexedCrash
 
@@ -75,7 +80,10 @@ MODULES = ("ext4", "xfs", "nvme", "i40e", "mlx5_core", "dm_mod", "kvm", "bonding
 
 
 def crashes(number: int) -> Iterator[IndexedCrash]:
-    """Crashes as a large site has them: a few hundred kinds, some of which happen often."""
+    """Crashes as a large site has them: a few hundred kinds, some of which happen often.
+
+    They come in the order of their ids, as ``cas-admin index`` enters them.
+    """
     chance = random.Random(5)  # noqa: S311  rows, not secrets
     for each in range(number):
         named = int(chance.paretovariate(0.6)) % 400
@@ -108,7 +116,7 @@ def crashes(number: int) -> Iterator[IndexedCrash]:
         if named:  # a few have no signature
             facts["signatures"] = {"title": f"{named:016x}", "top_3": f"{named + 4096:016x}"}
         info = Info(
-            id=f"{chance.getrandbits(128):032x}",
+            id=f"{(each << 128) // number | chance.getrandbits(64):032x}",
             time_s=time_s,
             added_s=time_s + 100,
             facts=facts,
@@ -133,6 +141,24 @@ def fill(database: str, number: int) -> None:
     Store(database).crashes.put(crashes(number))
     took = time.monotonic() - begun
     print(f"{number:,} crashes indexed in {took:.0f} s", flush=True)
+
+
+def settle(url: str) -> None:
+    """Have a server know its tables, as it does by itself some time later, and tell their size."""
+    with create_engine(url, isolation_level="AUTOCOMMIT").connect() as connection:
+        connection.execute(text("VACUUM ANALYZE"))
+        size = text("SELECT pg_size_pretty(pg_database_size(current_database()))")
+        print(f"the database has {connection.execute(size).scalar_one()}", flush=True)
+
+
+def plan(url: str) -> None:
+    """Print how a server finds the crashes of three constraints."""
+    meant = selection_of(THREE[0], datetime.now(UTC))
+    engine = create_engine(url)
+    query = selected(meant, LINE).compile(engine, compile_kwargs={"literal_binds": True})
+    with engine.connect() as connection:
+        for (line,) in connection.execute(text(f"EXPLAIN {query}".replace(":", r"\:"))):
+            print(f"    {line}", flush=True)
 
 
 def measured(
@@ -257,7 +283,9 @@ def main() -> None:
             fill(url, options.postgresql)
             name = f"{options.postgresql:,} on PostgreSQL"
             sqlalchemys = url.replace("postgresql://", "postgresql+psycopg://", 1)
+            settle(sqlalchemys)
             listings(name, url, sqlalchemys, scratch, options.rounds)
+            plan(sqlalchemys)
 
 
 if __name__ == "__main__":
