@@ -82,6 +82,11 @@ class Checking:
         self._pool.shutdown()
 
     @property
+    def has_begun(self) -> bool:
+        """Whether it was entered."""
+        return bool(self._ends)
+
+    @property
     def is_over(self) -> bool:
         """Whether there is nothing more to wait for."""
         return all(end.done() for end in self._ends)

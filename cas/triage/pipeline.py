@@ -333,8 +333,7 @@ class Pipeline:
         if dump.checked is Checked.SAMPLED:  # too many pages to wait for
             from cas.dump.checking import Checking  # most dumps in ELF need none
 
-            checking = Checking(dump, self.arrival.settled, self.job.directory)
-            self.checking = self.stack.enter_context(checking)
+            self.checking = Checking(dump, self.arrival.settled, self.job.directory)
         self.describe(dump)
         return dump
 
@@ -419,6 +418,7 @@ class Pipeline:
         finding = self.judge.judged(dump, answer, match)
         self.report = replace(self.report, answer=answer, finding=finding)
         self.tell.verdict(finding)
+        self.begin_checking()
         self.context.store.preload()
         if answer is None:
             self.note_detections(self.judge.detections_of_log(dump, finding))
@@ -427,6 +427,11 @@ class Pipeline:
         fault = self.faults.fault(dump, answer, match)
         self.report = replace(self.report, fault=fault)
         self.tell.fault(fault)
+
+    def begin_checking(self) -> None:
+        """Have the pages of the dump looked at, if it has any to check; the answer comes first."""
+        if self.checking and not self.checking.has_begun:
+            self.stack.enter_context(self.checking)
 
     def note_detections(self, found: tuple[Detection, ...]) -> None:
         """What explains the crash is told at once."""
@@ -535,6 +540,7 @@ class Pipeline:
         """
         self.report = replace(self.report, fault=self.faults.finish_source(self.report.fault))
         if self.report.dump and self.checking:
+            self.begin_checking()
             dump = page_check.checked(self.report.dump, self.checking, self.context)
             self.report = replace(self.report, dump=dump)
             if finding := self.report.finding:  # more is known of the dump now

@@ -168,12 +168,16 @@ class Arrival:
         return self._storing.left_s() if self._storing else 0.0
 
     def readable(self, head: Path) -> Path:
-        """A file with all of the dump: what is still being copied is read where it lies.
+        """A file with all of the dump: a plain one is read where it lies, also when it is copied.
+
+        drgn may have begun with it there, and would have to begin anew with another file.
 
         :param head: what `begin` gave
         """
         storing = self._storing
-        if self._stored or storing is None or storing.is_over or not self.is_plain(head):
+        if self._stored or storing is None or not self.is_plain(head):
+            return self.stored().vmcore
+        if storing.is_over and state_of_upload(head) != self._before:
             return self.stored().vmcore
         return head
 

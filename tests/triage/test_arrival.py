@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -45,3 +46,18 @@ def test_a_half_fetched_file_of_a_shortened_url_is_no_dump(
     (tmp_path / DOWNLOAD / ".vmcore.xz.part").write_bytes(b"x")
     with pytest.raises(UsageError, match="shortened"), arrival:
         arrival.begin()
+
+
+def test_a_copied_dump_is_read_where_it_lies_unless_it_has_changed(tmp_path: Path) -> None:
+    upload = Path(shutil.copy(FIXTURES / "b" / "vmcore.kdump", tmp_path / "kdump"))
+    (directory := tmp_path / "job").mkdir()
+    job = Job(directory, Order("T-1", upload), datetime(2026, 11, 21, tzinfo=UTC))
+    config = Config(tmp_path / "k", tmp_path / "d", tmp_path, str(tmp_path / "db"))
+    with Arrival(job, config, Silent()) as arrival:
+        head = arrival.begin()
+        kept = arrival.written()
+        assert arrival.readable(head) == upload
+        upload.write_bytes(b"")
+        assert arrival.readable(head) == kept
+        upload.unlink()
+        assert arrival.readable(head) == kept
