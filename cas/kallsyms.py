@@ -6,12 +6,16 @@ The size is the distance to the next symbol (``kernel/kallsyms.c``: get_symbol_p
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Mapping
+from itertools import compress
 
 from cas import elf
 
 _KINDS = (0, 1, 2, 10)
 """NOTYPE, OBJECT, FUNC, GNU_IFUNC: what kallsyms lists (``scripts/kallsyms.c``)."""
+_IS_LISTED_KIND = bytes(info & 0xF in _KINDS for info in range(256))
+_IS_FIRST_OF_NAME = bytes(byte not in b"$.\0" for byte in range(256))
+"""Not $x of arm and riscv, which tells code from data, nor .L of compilers."""
 
 
 def starts(read: elf.Read, sections: Mapping[int, int] | None = None) -> list[int]:
@@ -19,8 +23,11 @@ def starts(read: elf.Read, sections: Mapping[int, int] | None = None) -> list[in
 
     :param sections: where each section was put, of a kmod; ``None``: the file is linked
     """
-    names, symbols = elf.symbols(read, elf.header(read))
-    return sorted({address for _, address in _listed(names, symbols, sections)})
+    table = elf.symbol_columns(read, elf.header(read))
+    if sections is None:
+        return sorted(set(compress(table.values, _is_listed(table))))
+    placed = compress(zip(table.sections, table.values, strict=True), _is_listed(table))
+    return sorted({sections[number] + value for number, value in placed if number in sections})
 
 
 def sizes(read: elf.Read, wanted: Container[bytes]) -> dict[str, frozenset[int]]:
@@ -28,31 +35,22 @@ def sizes(read: elf.Read, wanted: Container[bytes]) -> dict[str, frozenset[int]]
 
     :raises NotADump: it is no ELF file
     """
-    names, symbols = elf.symbols(read, elf.header(read))
-    found, begins = list[tuple[str, int]](), set[int]()
-    for at, address in _listed(names, symbols, None):
-        begins.add(address)
-        name = names[at : names.find(b"\0", at)]
-        if name in wanted:
-            found.append((name.decode("ascii", "replace"), address))
-    ordered = sorted(begins)
+    table = elf.symbol_columns(read, elf.header(read))
+    is_listed, names = _is_listed(table), table.strings
+    ordered = sorted(set(compress(table.values, is_listed)))
     sizes: dict[str, set[int]] = {}
-    for text, address in found:
-        following = bisect_right(ordered, address)
+    for at, address in compress(zip(table.names, table.values, strict=True), is_listed):
+        name = names[at : names.find(b"\0", at)]
+        following = bisect_right(ordered, address) if name in wanted else len(ordered)
         if following < len(ordered):
-            sizes.setdefault(text, set()).add(ordered[following] - address)
+            found = sizes.setdefault(name.decode("ascii", "replace"), set())
+            found.add(ordered[following] - address)
     return {text: frozenset(each) for text, each in sizes.items()}
 
 
-def _listed(
-    names: bytes, symbols: Iterator[elf.Symbol], sections: Mapping[int, int] | None
-) -> Iterator[tuple[int, int]]:
-    """Where the name of each symbol is, and its address."""
-    for each in symbols:
-        # not $x of arm and riscv, which tells code from data, nor .L of compilers
-        if each.type not in _KINDS or names[each.name : each.name + 1] in (b"$", b".", b"\0"):
-            continue
-        if sections is None and each.section:
-            yield each.name, each.value
-        elif sections and each.section in sections:
-            yield each.name, sections[each.section] + each.value
+def _is_listed(table: elf.SymbolColumns) -> bytes:
+    """For each symbol 1 if it is listed: of hundreds of thousands, so column by column."""
+    end = len(table.strings)
+    firsts = bytes(table.strings[at] if at < end else 0 for at in table.names)
+    named, kinds = firsts.translate(_IS_FIRST_OF_NAME), table.infos.translate(_IS_LISTED_KIND)
+    return bytes(map(all, zip(named, kinds, table.sections, strict=True)))

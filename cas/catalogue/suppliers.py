@@ -135,17 +135,16 @@ class Packages(Supplier):
         """
         identity = sought.identity
         try:
-            claims = Current()
+            claims, shelf = Current(), sought.shelf
             if identity.build_id is not None:
-                shelf = sought.shelf
                 look_up = shelf.with_build_id if shelf else self._store.claims
                 claims = self._still_true(look_up(identity.build_id), sought.failed)
             found: Match | Promise | Lack | None = match.by_build_id(identity, claims.candidates)
             changed = dict(claims.changed)
             if found is None:
-                rows: Lookup = sought.shelf or self._store.kernels
+                in_release = shelf.with_release if shelf else self._store.of_release
                 release = match.release_of(identity)
-                of_release = rows.with_release(release) if release is not None else []
+                of_release = in_release(release) if release is not None else []
                 of_arch = [one for one in of_release if one.kernel.arch == identity.arch]
                 there = self._still_true(of_arch, sought.failed)
                 changed |= there.changed

@@ -15,7 +15,7 @@ def submit_upload(order: Order, world: World) -> Output:
     with prestarted(world.config) as opened:
         from cas.triage.opened_ahead import open_ahead
 
-        open_ahead(order, world.config, opened.worker.open_ahead)
+        open_ahead(order, world.config, lambda found: opened.worker.open_ahead(*found))
         from cas.commands.submit import run_new_job
 
         return (yield from run_new_job(order, world, opened))

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cas.database.quick_queries import quick_candidates, quick_hosts
+from cas.database.quick_queries import quick_candidates, quick_hosts, quick_of_release
 from cas.database.records import Candidate
 from cas.errors import CasError
 from cas.model.host import Host
@@ -145,6 +145,11 @@ class Store:
         """The catalogued kernels with a build-id, without SQLAlchemy where that can be."""
         found = quick_candidates(self.database, build_id)
         return self.kernels.with_build_id(build_id) if found is None else found
+
+    def of_release(self, release: str) -> list[Candidate]:
+        """The catalogued kernels of a release, without SQLAlchemy where that can be."""
+        found = quick_of_release(self.database, release)
+        return self.kernels.with_release(release) if found is None else found
 
     def registered_hosts(self) -> tuple[Host, ...]:
         """The analysis hosts by name and port, without SQLAlchemy where that can be."""

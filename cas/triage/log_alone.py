@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from shlex import quote
@@ -36,9 +36,16 @@ class LocatedLog:
     """Whether nobody has its kernel yet."""
 
 
-def located_log(dump: Dump, supply: KernelSupply, worker: Worker, context: Context) -> LocatedLog:
+def located_log(
+    dump: Dump,
+    supply: KernelSupply,
+    worker: Worker,
+    context: Context,
+    meanwhile: Callable[[], None],
+) -> LocatedLog:
     """A log whose code has file and line where the catalogue has its kernel; else why is told.
 
+    :param meanwhile: called while drgn looks for them
     :raises TryAgain: what is busy or full now need not be so later
     """
     context.degrade(NO_DUMP)
@@ -53,7 +60,7 @@ def located_log(dump: Dump, supply: KernelSupply, worker: Worker, context: Conte
         files = {**kmods.debug_files, **guessed.debug_files}
         progress = context.progress
         with context.timed("first answer"), progress.bar("Looking for lines of the source", None):
-            found = worker.locate(extraction.vmlinux, files, places)
+            found = worker.locate(extraction.vmlinux, files, places, meanwhile)
     except CasError as error:
         if error.exit_code == TryAgain.exit_code:
             raise

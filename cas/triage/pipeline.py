@@ -351,7 +351,8 @@ class Pipeline:
         from cas.triage.crash_run import leave_wrapper
         from cas.triage.log_alone import located_log
 
-        located = located_log(dump, self.supply, self.worker, self.context)
+        ready = partial(self.judge.get_ready, dump)
+        located = located_log(dump, self.supply, self.worker, self.context, ready)
         self.job = replace(self.job, lacks_kernel=located.lacks_kernel)
         self.report = replace(
             self.report, dump=located.dump, match=located.match, vmlinux=located.vmlinux

@@ -17,7 +17,7 @@ from sqlalchemy.exc import IntegrityError
 
 from cas.choices import Verdict
 from cas.database.connection import MIGRATIONS, Database
-from cas.database.quick_queries import quick_candidates, quick_hosts
+from cas.database.quick_queries import quick_candidates, quick_hosts, quick_of_release
 from cas.database.records import FileStamp, JobRecord, RunKind
 from cas.database.store import Store
 from cas.database.tables import (
@@ -281,6 +281,9 @@ def test_the_quick_queries_answer_as_the_usual_ones(tmp_path: Path, store: Store
     assert quick_hosts(path) == [*store.hosts.all_hosts()]
     assert quick_candidates(path, ID) == store.kernels.with_build_id(ID)
     assert len(store.claims(ID)) == 2
+    release = store.claims(ID)[0].kernel.release
+    assert quick_of_release(path, release) == store.kernels.with_release(release)
+    assert quick_of_release(path, "none") == []
 
 
 def test_the_quick_queries_leave_a_database_of_before_to_the_usual_ones(tmp_path: Path) -> None:

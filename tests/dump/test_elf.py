@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from writer import BANNER, Elf
 
-from cas import elf
+from cas import elf, kallsyms
 from cas.errors import NotADump
 
 from installed import needs
@@ -162,3 +162,18 @@ def test_symbols_are_found_by_name_also_within_a_longer_one(order: str, bits: in
     found = elf.addresses(read, elf.header(read), ("modules", "all_modules", "other", "absent"))
     assert found == {"all_modules": 0x1000, "modules": 0x2000}
     assert elf.addresses(elf.reader(b"\x7fELF"), elf.header(read), ("modules",)) == {}
+
+
+@pytest.mark.parametrize("bits", [32, 64])
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_columns_of_symbols_are_those_of_each_symbol(order: str, bits: int) -> None:
+    read = elf.reader(linked(order, bits))
+    names, symbols = elf.symbols(read, elf.header(read))
+    table = elf.symbol_columns(read, elf.header(read))
+    types = (info & 0xF for info in table.infos)
+    columns = zip(table.names, types, table.sections, table.values, strict=True)
+    assert (table.strings, [*columns]) == (names, [*map(tuple, symbols)])
+    assert kallsyms.starts(read) == [0x1000, 0x2000, 0x3000]
+    assert kallsyms.starts(read, {1: 0x10000}) == [0x11000, 0x12000, 0x13000]
+    assert kallsyms.starts(read, {2: 0}) == []
+    assert kallsyms.sizes(read, {b"all_modules", b"other"}) == {"all_modules": {0x1000}}

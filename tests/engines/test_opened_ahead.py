@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from dataclasses import replace
@@ -12,11 +13,13 @@ import pytest
 
 from cas.dump import identify
 from cas.engines.drgn.child.fit import Known
+from cas.engines.drgn.child.locate import Locator
 from cas.engines.drgn.child.target import CannotOpen, File, Request, Target
 from cas.engines.drgn.process import Worker
 from cas.jobs.order import Order
+from cas.klog.log_text import code_places
 from cas.model.case import Case
-from cas.triage.opened_ahead import open_ahead
+from cas.triage.opened_ahead import AtHand, open_ahead
 
 from installed import FIXTURES, Site
 
@@ -94,19 +97,20 @@ def cache(tmp_path: Path, opened: Case) -> Path:
     return tmp_path / "debugs"
 
 
-def begun(site: Site, cache: Path, order: Order) -> list[Path]:
-    """Which vmlinux drgn begins with."""
+def begun(site: Site, cache: Path, order: Order) -> list[AtHand]:
+    """What drgn begins with."""
     site.settings["debugs"] = str(cache)
-    found = list[Path]()
-    open_ahead(order, site.world().config, lambda _, vmlinux: found.append(vmlinux))
+    found = list[AtHand]()
+    open_ahead(order, site.world().config, found.append)
     return found
 
 
 def test_drgn_begins_with_a_plain_dump_whose_kernel_was_extracted_before(
     site: Site, cache: Path, opened: Case
 ) -> None:
-    order = Order("T-1", opened.dump.path)
-    assert begun(site, cache, order) == [cache / BUILD_ID / "vmlinux"]
+    dump = opened.dump.path
+    order = Order("T-1", dump)
+    assert begun(site, cache, order) == [(dump, cache / BUILD_ID / "vmlinux")]
     (cache / BUILD_ID / "vmlinux").unlink()
     assert begun(site, cache, order) == []
     kdump = FIXTURES / "b" / "vmcore.kdump"
@@ -114,7 +118,56 @@ def test_drgn_begins_with_a_plain_dump_whose_kernel_was_extracted_before(
     assert build_id
     (cache / build_id).mkdir()
     (cache / build_id / "vmlinux").symlink_to(opened.vmlinux)
-    assert begun(site, cache, Order("T-1", kdump)) == [cache / build_id / "vmlinux"]
+    assert begun(site, cache, Order("T-1", kdump)) == [(kdump, cache / build_id / "vmlinux")]
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+def test_drgn_begins_with_the_kernel_of_a_log_whose_banner_a_vmlinux_has(
+    site: Site, cache: Path, opened: Case, tmp_path: Path, is_known: bool
+) -> None:
+    told, log = identify(opened.dump.path), tmp_path / "log"
+    assert told.dmesg
+    assert told.osrelease
+    log.write_text(told.dmesg)
+    order = Order("T-1", log)
+    assert begun(site, cache, order) == []
+    facts = {"source": "/k.rpm", "release": told.osrelease, "arch": "x86_64", "member": None}
+    facts |= {"build_id": BUILD_ID, "banner": told.banner if is_known else None}
+    (cache / BUILD_ID / "kernel.json").write_text(json.dumps(facts))
+    assert begun(site, cache, order) == [(None, cache / BUILD_ID / "vmlinux")]
+    # the last boot in a text is the one that counts
+    log.write_text(f"{told.dmesg}\n[    0.000000] Linux version 6.1.0-other (a@b) #1 SMP\n")
+    assert begun(site, cache, order) == []
+
+
+def test_lines_of_a_log_are_the_same_whatever_was_opened_ahead(
+    worker: Worker, opened: Case, tmp_path: Path
+) -> None:
+    places = [*code_places(identify(opened.dump.path).dmesg or "")]
+    expected = worker.locate(opened.vmlinux, {}, places)
+    assert expected.locations
+    other = Path(shutil.copy(opened.vmlinux, tmp_path / "vmlinux"))
+    garbage = tmp_path / "garbage"
+    garbage.write_bytes(bytes(4096))
+    for ahead in (garbage, other, opened.vmlinux):
+        worker.open_ahead(None, ahead)
+        assert worker.locate(opened.vmlinux, {}, places) == expected
+
+
+def test_the_kernel_of_a_log_is_kept_only_where_it_is_that_very_file(
+    opened: Case, tmp_path: Path
+) -> None:
+    vmlinux = Path(shutil.copy(opened.vmlinux, tmp_path / "vmlinux"))
+
+    def file(path: Path) -> File:
+        return File(str(path), os.open(path, os.O_RDONLY))
+
+    locator = Locator(file(vmlinux))
+    locator.read_ahead()
+    assert locator.serves(file(vmlinux))
+    assert not locator.serves(file(opened.vmlinux))
+    os.utime(vmlinux)
+    assert not locator.serves(file(vmlinux))
 
 
 def test_drgn_begins_with_nothing_that_somebody_has_to_look_at_first(

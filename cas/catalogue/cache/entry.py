@@ -46,6 +46,8 @@ RECORDS = (_KERNEL_RECORD, _KMODS_RECORD)
 GROWN = ".grown"
 """A file of the cache, there when something was added since its limits were last looked at."""
 _RECORD_LIMIT = 4 << 20
+_MANY = 500
+"""Kernels in a cache, of which one is looked for before anything is known: a tenth of a second."""
 _BUILD_ID = re.compile(r"[0-9a-f]{8,128}")
 _NO_BUILD_ID = "no-build-id-"
 _NAME = re.compile(rf"{_BUILD_ID.pattern}|{_NO_BUILD_ID}[0-9a-f]{{40}}")
@@ -333,6 +335,20 @@ def find_cached(identity: KernelIdentity, cache: Path) -> Kernel | None:
     if kernel is None or kernel.build_id != identity.build_id:
         return None
     return kernel if Entry(cache, kernel).has_vmlinux() else None
+
+
+def extracted_with_banner(banner: str, cache: Path) -> Path | None:
+    """A vmlinux in the cache with a banner; whether nobody has changed it is not looked at.
+
+    :raises NotPermitted: this user may not look into the cache
+    """
+    for entry in cache_entries(cache)[:_MANY]:
+        kernel, vmlinux = kernel_of(entry), entry / _VMLINUX
+        if kernel and banner.startswith(f"Linux version {kernel.release} "):
+            with suppress(NotADump):
+                if banner == (kernel.banner or elf.linux_banner(vmlinux)) and vmlinux.is_file():
+                    return vmlinux
+    return None
 
 
 def verify_vmlinux(kernel: Kernel, path: Path) -> None:

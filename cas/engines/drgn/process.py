@@ -180,12 +180,17 @@ class Worker:
         else:
             self._revive()
 
-    def open_ahead(self, dump: Path, vmlinux: Path) -> None:
+    def open_ahead(self, dump: Path | None, vmlinux: Path) -> None:
         """Let the worker begin with a dump that a case may be made of later.
 
+        :param dump: ``None``: with the vmlinux alone, in which code may be looked for later
         :raises EngineError: one of the files cannot be opened
         """
         self._command = OPENING
+        if dump is None:
+            self._hand_over((vmlinux,), os.O_RDONLY)
+            self._send_message({"kernel": {"name": str(vmlinux.absolute())}})
+            return
         self._hand_over((dump, vmlinux), os.O_RDONLY)
         self._send_message({"open": {**unknown_case(dump, vmlinux), "death": None}})
 
@@ -371,11 +376,16 @@ class Worker:
         return reading_of(done["reading"], done["problem"])
 
     def locate(
-        self, vmlinux: Path, kmods: Mapping[str, Path], places: Sequence[CodePlace]
+        self,
+        vmlinux: Path,
+        kmods: Mapping[str, Path],
+        places: Sequence[CodePlace],
+        meanwhile: Callable[[], None] | None = None,
     ) -> Located:
         """Where code stands in the source, by the debug information alone; no dump need be open.
 
         :param kmods: debug files, by the kernel's names
+        :param meanwhile: called once the process has begun with it
         :raises EngineError: the vmlinux has no debug information, or drgn does not come back
         """
         self._revive()
@@ -391,6 +401,8 @@ class Worker:
                 }
             }
         )
+        if meanwhile:
+            meanwhile()
         limit_s = LOCATE_S + PATIENCE_S
         done = self._receive_message(time.monotonic() + limit_s, limit_s)
         return located_of(places, done["found"], done["problem"])

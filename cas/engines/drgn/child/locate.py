@@ -85,15 +85,15 @@ class _Code:
         """
         if symbol.size == size:
             return True
-        at = bisect_right(self._starts, symbol.address)
-        until = self._starts[at] if at < len(self._starts) else self.end
+        at = bisect_right(self.starts, symbol.address)
+        until = self.starts[at] if at < len(self.starts) else self.end
         ends = self._section_ends
         if ends and until >= next(end for end in ends if end > symbol.address):
             return size >= int(symbol.size)
         return until - int(symbol.address) == size
 
     @cached_property
-    def _starts(self) -> list[int]:
+    def starts(self) -> list[int]:
         """Where the symbols begin that kallsyms would list, in order."""
         return kallsyms.starts(_reader(self._file), self._sections)
 
@@ -115,6 +115,8 @@ class Locator:
         :raises CannotOpen: it has none
         """
         self.vmlinux = vmlinux
+        self._state = vmlinux.state
+        """What the file was before it was read."""
         self.prog = Program()
         self.prog.set_enabled_debug_info_finders([])
         module = self.prog.extra_module("kernel", 0, create=True)
@@ -131,6 +133,16 @@ class Locator:
         self._codes: dict[str | None, _Code] = {None: _Code(self.prog, module, vmlinux)}
         self._free = 0
         """Where the next kmod is put."""
+
+    def serves(self, vmlinux: File) -> bool:
+        """Whether this is of a file, as it is now, and nothing was added to it."""
+        return self._state == vmlinux.state and [*self._codes] == [None]
+
+    def read_ahead(self) -> None:
+        """Read what is needed of the kernel's own code, whichever it is."""
+        code = self._codes[None]
+        if code.starts:
+            self._lines(code.begin)
 
     def add_kmod(self, name: str, file: File) -> None:
         """Load a kmod's debug information; what cannot be loaded is as if it were not there."""

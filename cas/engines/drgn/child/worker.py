@@ -30,6 +30,8 @@ Files come open, over a socket beside stdin. Requests, in this order:
 - ``{"decode": {"arch": …, "code": HEX, "mark": N, "place": …, "address": …, "registers": {…},
   "at": [FUNCTION, OFFSET, SIZE, KMOD], "timeout_s": N}}``, at any time, without a dump: the same,
   of the code that the log shows, and by the debug information of what ``locate`` was given, if any
+- ``{"kernel": {"name": NAME}}`` with a vmlinux, at any time: for ``locate`` to be quicker, if it is
+  asked for with this file; no answer
 - ``{"locate": {"names": [NAME, …], "kmods": [KMOD, …], "places": [[FUNCTION, OFFSET, SIZE, KMOD],
   …], "timeout_s": N}}`` with as many files, vmlinux and kmods' debug files, at any time, without a
   dump: ``{"done": "locate", "found": …, "problem": …}``, see :func:`.locate.locate_all`
@@ -103,6 +105,9 @@ class Session:
             return
         if "decode" in request:
             self._decode_opcodes(**request["decode"])
+            return
+        if "kernel" in request:
+            self._read_ahead(**request["kernel"])
             return
         if "locate" in request:
             self._locate(**request["locate"])
@@ -230,6 +235,14 @@ class Session:
 
         self._tell_fault("decode", timeout_s, read)
 
+    def _read_ahead(self, name: str) -> None:
+        from cas.engines.drgn.child.locate import Locator
+
+        (vmlinux,) = self._received_files([name])
+        with contextlib.suppress(Exception):  # what is wrong with it is said when it is asked for
+            self._locator = Locator(vmlinux)
+            self._locator.read_ahead()
+
     def _locate(
         self, names: list[str], kmods: list[str], places: list[list[Any]], timeout_s: float
     ) -> None:
@@ -241,7 +254,8 @@ class Session:
         try:
             with time_limit(timeout_s):
                 wanted = (Place(*each) for each in places)
-                self._locator = Locator(vmlinux)
+                if self._locator is None or not self._locator.serves(vmlinux):
+                    self._locator = Locator(vmlinux)
                 for name, file in zip(kmods, files, strict=True):
                     self._locator.add_kmod(name, file)
                 locate_all(self._locator, wanted, found)
