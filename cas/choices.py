@@ -240,6 +240,27 @@ class DetectorStatus(StrEnum):
     """It was ended at its limit; what it had found by then counts."""
 
 
+class SecretKind(StrEnum):
+    """What is replaced in an export; its replacements begin with it, in capitals."""
+
+    HOST = "host"
+    """Name of a machine, short or with its domain."""
+    DOMAIN = "domain"
+    """What names of machines end with."""
+    ADDRESS = "address"
+    """Of IPv4, IPv6 or a link."""
+    USER = "user"
+    """Name of a person's account, also as that of its home directory."""
+    SERIAL = "serial"
+    """Number of one machine, disk or file system."""
+    MAIL = "mail"
+    """An address of mail."""
+    TICKET = "ticket"
+    """What the site calls the case, or another one."""
+    WORD = "word"
+    """What was given to be replaced."""
+
+
 class AnalyzerKind(StrEnum):
     """What runs an analyzer."""
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from cas.commands import answers as identify
 from cas.commands import archive_answers as archive
+from cas.export import record as export
 from cas.files import record
 from cas.jobs import job_record
 from cas.report import result_record
@@ -31,6 +32,7 @@ ANSWERS: dict[str, type[record.Record]] = {
     "cas similar --json": archive.AlikeCrashes,
     "cas groups --json": archive.Groups,
     "cas analyzers --json": archive.Analyzers,
+    "export.json": export.Export,
     "cas-admin kernels --json": admin.Kernels,
     "cas-admin host list --json": admin.Hosts,
     "cas-admin sweep --json": admin.Sweeps,
@@ -48,6 +50,7 @@ NAMES = {
     "cas similar --json": "similar.json",
     "cas groups --json": "groups.json",
     "cas analyzers --json": "analyzers.json",
+    "export.json": "export.json",
     "cas-admin kernels --json": "kernels.json",
     "cas-admin host list --json": "hosts.json",
     "cas-admin sweep --json": "sweep.json",

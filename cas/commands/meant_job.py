@@ -96,6 +96,12 @@ def find_newest_job(words: Sequence[str], world: World) -> Job:
     return _newest_ended(_told_by(info, work, archive), f"the crash {info.id}")
 
 
+def newest_report_of(info: Info, work: WorkDirectory, archive: Archive) -> Job | None:
+    """What has told of a crash last; ``None``: nothing has come to an end."""
+    ended = [job for job in _told_by(info, work, archive) if job.verdict and not job.is_stopped]
+    return ended[-1] if ended else None
+
+
 def _newest_ended(jobs: Sequence[Job], of: str) -> Job:
     ended = [job for job in jobs if job.verdict and not job.is_stopped]
     if not ended:

@@ -62,7 +62,7 @@ _cas() {
     local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD-1]} words
     COMPREPLY=()
     case $previous in
-        -f | --file | --config | -x | --script | --kernel) _cas_files "$current"; return ;;
+        -f | --file | --config | -x | --script | --kernel | -o | --output | --words | --key) _cas_files "$current"; return ;;
         -c | --command | --host | --jobs | --timeout) return ;;
         --fetch) mapfile -t COMPREPLY < <(compgen -W 'all answer' -- "$current"); return ;;
         --engine) mapfile -t COMPREPLY < <(compgen -W 'auto crash drgn' -- "$current"); return ;;
@@ -78,7 +78,7 @@ _cas() {
         --command-timeout | --start-timeout | --watchdog | --stop-interval) return ;;
         --respawn-interval | --fetch-timeout | --smtp-timeout | --host-keepalive) return ;;
     esac
-    case $(_cas_verb identify debug signature object ls info report set unset ticket unticket hold unhold upload analyze analyzer analyzers glide jobs show similar groups) in
+    case $(_cas_verb identify debug signature object ls info report set unset ticket unticket hold unhold export upload analyze analyzer analyzers glide jobs show similar groups) in
         identify) words='--member --json --config --debug -h --help' ;;
         object) words='--json --config --debug -h --help' ;;
         jobs) words='--json --config --debug -h --help' ;;
@@ -91,6 +91,7 @@ _cas() {
             words='--by --json --config --debug -h --help'
             ;;
         signature | similar | ls | info | report) words='--json --config --debug -h --help' ;;
+        export) words='-o --output --redact --words --key --with-dump --config --debug -h --help' ;;
         analyze) words='--jobs --timeout --config --debug -h --help' ;;
         analyzer) words='--remove --config --debug -h --help' ;;
         analyzers) words='--json --config --debug -h --help' ;;
@@ -120,7 +121,7 @@ _cas() {
             --command-timeout
             --start-timeout --watchdog --stop-interval --respawn-interval --fetch-timeout
             --smtp-timeout --host-keepalive --config --debug --version -h --help'
-        [[ $current == -* ]] || words='identify debug signature object ls info report set unset ticket unticket hold unhold upload analyze analyzer analyzers glide jobs show similar groups'
+        [[ $current == -* ]] || words='identify debug signature object ls info report set unset ticket unticket hold unhold export upload analyze analyzer analyzers glide jobs show similar groups'
     fi
     mapfile -t COMPREPLY < <(compgen -W "$words" -- "$current")
 }

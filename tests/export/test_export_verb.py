@@ -1,0 +1,147 @@
+"""``cas export`` as users type it: what comes out, where it goes, and what it never does."""
+
+from __future__ import annotations
+
+import getpass
+import io
+import json
+import re
+import stat
+import tarfile
+from pathlib import Path
+
+import jsonschema
+import pytest
+import zstandard
+from planted import HOST, SECRETS, SHORT, TELLING, WORDS, encoded, leaks, words_of_memory
+from write_schemas import closed, path_of
+
+from installed import Site
+
+OOPS = f"""\
+[    0.000000] Linux version 6.1.0-17-amd64 (debian-kernel@lists.debian.org) (gcc-12) #1 SMP
+{TELLING}[    5.000000] BUG: kernel NULL pointer dereference, address: 0000000000000018
+[    5.000001] #PF: supervisor read access in kernel mode
+[    5.000002] Oops: 0000 [#1] PREEMPT SMP PTI
+[    5.000003] CPU: 1 PID: 27 Comm: {SHORT}-sync Tainted: G           OE      6.1.0-17-amd64 #1
+[    5.000004] Hardware name: Dell Inc. PowerEdge R640/0W23H8, BIOS 2.1.3 05/01/2021
+[    5.000005] RIP: 0010:cas_sum_entries+0x18/0x38 [cas_oops]
+[    5.000006] RAX: 0000000000000000 RBX: ffff9a3c41a0b800 RCX: 0000000000000000
+[    5.000007] Call Trace:
+[    5.000008]  cas_audit_ledger+0x30/0x50 [cas_oops]
+[    5.000009]  cas_audit_work+0x14/0x20 [cas_oops]
+[    5.000010]  process_one_work+0x1c5/0x380
+"""
+SURVIVES = (
+    *(
+        "cas_sum_entries+0x18/0x38 [cas_oops]",
+        "6.1.0-17-amd64",
+        "ffff9a3c41a0b800",
+        "[    5.000006]",
+    ),
+    *("Dell Inc. PowerEdge R640/0W23H8, BIOS 2.1.3", "NULL pointer dereference in cas_sum_entries"),
+)
+
+
+@pytest.fixture
+def crash(site: Site) -> str:
+    """The id of a crash whose kernel log and properties name much."""
+    memory = [f"[    4.000000] {line}" for line in words_of_memory(HOST.encode() * 2).splitlines()]
+    log = site.directory / f"{SHORT}.log"
+    log.write_text("\n".join(memory) + "\n" + OOPS)
+    done = site.cas("-i", SECRETS["ticket"], "-f", log)
+    assert done.returncode == 3, done.stderr
+    crash_id = site.cas("object", log).stdout.strip()
+    told = {name: "\n".join(encoded(secret).values()) for name, secret in SECRETS.items()}
+    assert site.cas("set", crash_id, "seen", input=json.dumps(told)).returncode == 0
+    assert site.cas("set", crash_id, SHORT, "\n".join(WORDS)).returncode == 0
+    (site.directory / "words").write_text("# of the customer\n" + "\n".join(WORDS) + "\n")
+    return crash_id
+
+
+def contents(directory: Path) -> dict[str, str]:
+    files = (path for path in directory.rglob("*") if path.is_file())
+    return {str(path.relative_to(directory)): path.read_text() for path in files}
+
+
+def test_no_planted_secret_comes_out_and_the_report_is_of_use(site: Site, crash: str) -> None:
+    words = ("--redact", "--words", "words", "-o", "case")
+    done = site.cas("export", crash, *words, "--key", "key")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("exported 1 crash to case, redacted\n")
+    found = contents(site.directory / "case")
+    for name, text in found.items():
+        for secret in SECRETS.values():
+            assert not leaks(text, secret), (name, secret)
+            assert secret.lower() not in name.lower()
+    report = {
+        f"{crash}/{name}" for name in ("report.txt", "report.html", "result.json", "info.json")
+    }
+    assert report <= set(found)
+    told = "\n".join(found.values())
+    for text in SURVIVES:
+        assert text in told
+    export = json.loads(found["export.json"])
+    jsonschema.Draft202012Validator(
+        closed(json.loads(path_of("export.json").read_text()))
+    ).validate(export)
+    counts = {one["replacement"]: one["count"] for one in export["replaced"]}
+    assert counts["HOST-1"] == sum(
+        len(re.findall(r"HOST-1(?!\d)", text))
+        for name, text in found.items()
+        if name != "export.json"
+    )
+    assert export["redacted"] and not export["has_dumps"]
+    key = json.loads((site.directory / "key").read_text())
+    assert SHORT in key["HOST-1"] or SHORT in str(key)
+    assert stat.S_IMODE((site.directory / "key").stat().st_mode) == 0o600
+    for path in (site.directory / "case").rglob("*"):
+        assert stat.S_IMODE(path.stat().st_mode) == (0o700 if path.is_dir() else 0o600)
+    record = json.loads(next((site.jobs / ".archive").rglob("info.json")).read_text())
+    assert record["changes"][-1]["what"] == "export, redacted"
+    assert record["changes"][-1]["by"] == getpass.getuser()
+
+
+def test_an_export_that_is_not_redacted_says_so(site: Site, crash: str) -> None:
+    done = site.cas("export", SECRETS["ticket"], "--with-dump", "-o", "all.tar.zst")
+    assert done.returncode == 0, done.stderr
+    assert "not redacted: names, addresses and all, with dumps" in done.stdout
+    packed = (site.directory / "all.tar.zst").read_bytes()
+    plain = zstandard.ZstdDecompressor().decompressobj().decompress(packed)
+    with tarfile.open(fileobj=io.BytesIO(plain)) as tar:
+        names = tar.getnames()
+        assert {(one.uid, one.gid, one.uname, one.gname) for one in tar} == {(0, 0, "", "")}
+        assert f"cas-export/{crash}/vmcore" in names
+        kept = tar.extractfile("cas-export/export.json")
+        assert kept and json.load(kept)["has_dumps"]
+
+
+def test_what_cannot_be_meant_is_refused_and_leaves_nothing(site: Site, crash: str) -> None:
+    (site.directory / "there").mkdir()
+    (site.directory / "short").write_text("ab\n")
+    before = sorted(site.directory.iterdir())
+    for words, said in (
+        (("--redact", "--with-dump", "-o", "new"), "a dump cannot be redacted"),
+        (("--redact", "-o", "there"), "is there already"),
+        (("--redact", "-o", "nowhere/new"), "is no directory"),
+        (("--words", "words", "-o", "new"), "of use only with --redact"),
+        (("--redact", "--words", "short", "-o", "new"), "has fewer than 3 characters"),
+        (("--redact", "--words", "absent", "-o", "new"), "cannot read absent"),
+        (("--redact", "--key", "new/key", "-o", "new"), "must not lie in the export"),
+    ):
+        done = site.cas("export", crash, *words)
+        assert done.returncode == 2 and said in done.stderr, (words, done.stderr)
+    assert site.cas("export", "T-9", "-o", "new").returncode == 2
+    assert sorted(site.directory.iterdir()) == before
+
+
+@pytest.mark.parametrize("name", ["a.tar", "a.tar.gz"])
+def test_archives_are_for_their_owner_alone(site: Site, crash: str, name: str) -> None:
+    assert site.cas("export", f"id={crash[:8]}", "--redact", "-o", name).returncode == 0
+    path = site.directory / name
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    with tarfile.open(path) as tar:
+        assert f"cas-export/{crash}/report.txt" in tar.getnames()
+    before = path.read_bytes()
+    assert site.cas("export", crash, "--redact", "-o", name).returncode == 2
+    assert path.read_bytes() == before

@@ -1,0 +1,102 @@
+"""What is secret in a text, in whatever encoding, and what must stay for a report to be of use."""
+
+from __future__ import annotations
+
+import pytest
+from planted import SECRETS, SURVIVORS, TELLING, WORDS, encoded, leaks
+
+from cas.choices import SecretKind
+from cas.export.redaction import Names, Redactor
+
+
+def redacted(text: str, *more: str) -> str:
+    names = names_of(text, *more)
+    return Redactor(names).text(text)
+
+
+def names_of(*texts: str) -> Names:
+    names = Names()
+    for word in WORDS:
+        names.add(SecretKind.WORD, word)
+    names.add(SecretKind.TICKET, SECRETS["ticket"])
+    for text in texts:
+        names.learn(text)
+    return names
+
+
+@pytest.mark.parametrize("name", SECRETS)
+def test_a_secret_comes_out_in_no_encoding(name: str) -> None:
+    secret = SECRETS[name]
+    forms = encoded(secret)
+    shown = redacted(TELLING + "".join(f"\n{form}:\n{text}\n" for form, text in forms.items()))
+    assert not leaks(shown, secret), shown[len(TELLING) - 200 :]
+
+
+@pytest.mark.parametrize("text", SURVIVORS)
+def test_what_a_report_is_read_by_stays(text: str) -> None:
+    assert redacted(f"{TELLING}\n{text}\n").splitlines()[-1] == text
+    assert (
+        redacted(f"{TELLING}\nbefore: {text}, and behind\n")
+        .splitlines()[-1]
+        .startswith("before: " + text)
+    )
+
+
+def test_one_name_has_one_replacement_however_it_is_written() -> None:
+    text = (
+        f"{TELLING}PLUTO7 pluto7.berlin.example.com Pluto7.Berlin.Example.Com. xpluto7y\n"
+        "10.27.133.8 8.133.27.10.in-addr.arpa 0a1b8508 08851b0a"
+        " ::ffff:10.27.133.8 010.027.133.008\n"
+        "2a02:810c:52:1f00::7e1 2A02:810C:0052:1F00:0000:0000:0000:07E1"
+        " 2a02810c00521f0000000000000007e1\n"
+        "52:54:00:c3:9e:17 52-54-00-C3-9E-17 525400c39e17 enx525400c39e17 5254.00c3.9e17\n"
+    )
+    lines = redacted(text).splitlines()[-4:]
+    host, address, six, link = (line.split()[0] for line in lines)
+    assert lines[0] == f"{host} {host} {host}. x{host}y"
+    assert lines[1] == f"{address} {address}.in-addr.arpa {address} {address} {address} {address}"
+    assert lines[2] == f"{six} {six} {six}"
+    assert lines[3] == f"{link} {link} {link} enx{link} {link}"
+    assert len({host, address, six, link}) == 4
+
+
+def test_columns_of_a_table_stay_where_they_are() -> None:
+    table = "PID   USER        COMM\n17    amelie      bash\n18    konrad_x    sh\n"
+    *_, head, first, second = redacted(TELLING + table).splitlines()
+    assert first.index("bash") == head.index("COMM")
+    assert second.index("sh") == head.index("COMM")
+
+
+def test_a_name_that_is_a_word_of_the_kernel_is_replaced_only_as_a_name() -> None:
+    text = (
+        "[ 1.0] Call Trace:\n dev_get_drvdata+0x1/0x2 [dev]\n"
+        "NODENAME: dev  \n/home/dev/x\n eth0: dev is up, device dev0\n"
+    )
+    names = names_of(text)
+    names.add(SecretKind.USER, "dev")
+    redactor = Redactor(names)
+    shown = redactor.text(text)
+    assert " dev_get_drvdata+0x1/0x2 [dev]\n" in shown
+    assert "NODENAME: HOST-1" in shown and "/home/HOST-1/x" in shown
+    assert " eth0: dev is up, device dev0\n" in shown
+    assert "dev" in redactor.doubtful
+
+
+def test_two_machines_of_one_name_in_two_domains_are_two() -> None:
+    names = Names()
+    first = names.add(SecretKind.HOST, "db1.alpha.example.com")
+    second = names.add(SecretKind.HOST, "db1.beta.example.com")
+    assert first != second
+    assert names.add(SecretKind.HOST, "db1") == first
+
+
+def test_a_digit_behind_a_name_does_not_make_another_replacement_of_it() -> None:
+    assert "HOST-1_2" in redacted(f"{TELLING} pluto72 ")
+
+
+def test_the_edges_of_a_listing_of_memory_tell_nothing() -> None:
+    listing = "ffff888003c8d000:  6f74756c70000000 0000000000000000   ...pluto........"
+    shown = redacted(f"{TELLING}{listing}\n").splitlines()[-1]
+    assert shown.startswith("ffff888003c8d000:  ") and "pluto" in shown  # zeros follow it
+    cut = "ffff888003c8d000:  0000000000000000 7265622e376f7475   ........uto7.ber"
+    assert "uto7" not in redacted(f"{TELLING}{cut}\n").splitlines()[-1]
