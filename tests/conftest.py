@@ -78,6 +78,7 @@ def site(tmp_path: Path, shared: Path) -> Site:
             "workDirectory": str(tmp_path / "cores"),
             "debugs": str(shared / "debugs"),
             "database": str(tmp_path / "cas.db"),
+            "deepTrace": "No",
         },
     )
 

@@ -8,14 +8,13 @@ from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from cas.commands.answers import VERSION
 from cas.commands.debug import case_of, dump_of
 from cas.commands.debug_dump import kept_from_purge
 from cas.commands.debug_order import DebugOrder
 from cas.commands.far_dump import opened_far, require_whole_url
 from cas.commands.invocation import World
 from cas.commands.meant_job import Subject, find_dump
-from cas.engines.drgn.glide import GlideOrder, glide_modules
+from cas.engines.drgn.glide import GlideOrder, glide_modules, headed
 from cas.engines.drgn.process import Worker
 from cas.errors import UsageError
 from cas.files import shipped
@@ -79,9 +78,7 @@ def records_of(words: Sequence[str], order: GlideOrder, world: World) -> Iterato
         for remark in remarks:
             world.progress.warn(remark)
         name = job_name(job) if job is not None else str(subject)
-        for record in worker.glide(order):
-            is_first = record["kind"] == "start"
-            yield {"version": VERSION, "dump": name, **record} if is_first else record
+        yield from headed(worker.glide(order), name)
 
 
 def _case(

@@ -14,8 +14,10 @@ LINKED = "usr"
 """The directory of kernel modules: names of files that belong to the cache."""
 RESULTS = ("result.json", "report.html", "report.txt")
 """What tells of a job's end, in the order in which it is withdrawn."""
+DEEP_TRACE = ("glide.txt", "glide.jsonl")
+"""The deep trace as text, and as its records, one a line."""
 _OWN = re.compile(
-    r"crash(\.in|\.out)?|(report|job|result|mail)\..*|(vmcore|vmlinux).*|.*\.(log|trc|eml)"
+    r"crash(\.in|\.out)?|(report|job|result|mail|glide)\..*|(vmcore|vmlinux).*|.*\.(log|trc|eml)"
     rf"|registers|{SIDECARS}|{DOWNLOAD}|{LINKED}",
     re.DOTALL,
 )

@@ -16,7 +16,7 @@ from cas.files.permission import user_name
 from cas.files.whole import writing_below
 from cas.frozen import dataclass
 from cas.jobs.job import Job
-from cas.jobs.layout import RESULTS, is_own
+from cas.jobs.layout import DEEP_TRACE, RESULTS, is_own
 from cas.jobs.log import log_name
 from cas.jobs.work_directory import is_regular
 from cas.progress import Progress
@@ -153,6 +153,7 @@ def share(job: Job, paths: Iterable[Path], config: Config, progress: Progress) -
 
 def results(job: Job) -> list[str]:
     """Names of the files of an ended job that a group may read: reports, sections and the log."""
-    sealed = (name for name in job.files if name in (*RESULTS, _SALVAGED) or not is_own(name))
+    read = (*RESULTS, *DEEP_TRACE, _SALVAGED)
+    sealed = (name for name in job.files if name in read or not is_own(name))
     names = {name for name in sealed if "/" not in name} | {log_name(job)}
     return sorted(name for name in names - {job.dump_name} if is_regular(job.directory / name))

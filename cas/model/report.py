@@ -77,5 +77,7 @@ class Report:
     fault: Fault | None = None
     """``None``: no code was stopped, or nothing is known of it."""
     sections: tuple[Section, ...] = ()
+    glide: Section | None = None
+    """The deep trace, which is no part of the verdict; ``None``: there is none."""
     seconds: Mapping[str, float] = field(default_factory=dict)
     """Wall time of each stage."""

@@ -63,7 +63,10 @@ def compose(report: Report, to: str, settings: Mail, now: datetime) -> EmailMess
     domain = parseaddr(sender)[1].partition("@")[2]
     message["Message-ID"] = f"<cas-{digest}@{domain}>"
     message["Auto-Submitted"] = "auto-generated"
-    allowed = [section for section in report.sections if section.name in settings.sections]
+    if report.glide and report.glide.name not in settings.sections:
+        report = replace(report, glide=None)  # it quotes the customer's memory
+    every = (*report.sections, *filter(None, [report.glide]))
+    allowed = [section for section in every if section.name in settings.sections]
     allowed.sort(key=lambda section: settings.sections.index(section.name))
     sections, room = [], SIZE_LIMIT
     for section in (shown_section(each, LINES) for each in allowed):

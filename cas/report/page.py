@@ -81,6 +81,7 @@ class Page:
     """Lines; where no debugger shows them."""
     sections: tuple[Shown, ...]
     """In the order in which they are of use."""
+    deep_trace: Shown | None
 
 
 def page(report: Report, extent: Limits) -> Page:
@@ -101,6 +102,7 @@ def page(report: Report, extent: Limits) -> Page:
         sidecars=sidecars(report),
         registers=register_lines(report),
         sections=sections,
+        deep_trace=shown_section(report.glide, extent.lines) if report.glide else None,
     )
 
 

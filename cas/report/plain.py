@@ -89,6 +89,8 @@ def _page_parts(shown: Page) -> Iterator[str]:
         yield headed("Came with the dump", "\n".join(f"- {name}" for name in shown.sidecars))
     for section in shown.sections:
         yield headed(f"{section.title} ({section.name}: {section.status})", section.text)
+    if trace := shown.deep_trace:
+        yield headed(f"{trace.title} ({trace.name}: {trace.status})", trace.text)
     if log and shown.log_section is None:
         earlier = (f"… {log.earlier:,} earlier lines in {log.where}",) if log.earlier else ()
         later = (f"… {log.later:,} more lines in {log.where}",) if log.later else ()

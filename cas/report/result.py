@@ -88,6 +88,7 @@ def as_result(report: Report) -> dict[str, Any]:
         "detections": [asdict(detection) for detection in report.detections],
         "fault": _fault_facts(report.fault) if report.fault else None,
         "sections": [_section_facts(section) for section in report.sections],
+        "glide": _section_facts(report.glide) if report.glide else None,
         "summary": asdict(summary(report)),
         "mail": None,
     }

@@ -452,5 +452,7 @@ class Result(Whole, frozen=True, kw_only=True):
     detections: tuple[Detection, ...] = ()
     fault: Fault | None = None
     sections: tuple[Section, ...] = ()
+    glide: Section | None = None
+    """The deep trace, as text; ``glide.jsonl`` beside it has its records."""
     summary: Summary | None = None
     mail: None = None

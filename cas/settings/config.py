@@ -79,6 +79,8 @@ class Config:
     """The site's snippet directories, after the shipped one."""
     glide: tuple[Path, ...] = ()
     """The site's directories of modules of the deep trace, after the shipped one."""
+    deep_trace: bool = True
+    """Whether a job has a deep trace of what panicked and ran."""
     functions: Path | None = None
     """A file of patterns: which kernel functions are everybody's here, besides those we know."""
     known_issues: tuple[Path, ...] = ()
@@ -444,6 +446,7 @@ _DIRECTIVES: dict[str, tuple[str, Callable[[str], Any]]] = {
     "engine": ("engine", _one_of(*EngineChoice)),
     "snippets": ("snippets", _paths),
     "glide": ("glide", _paths),
+    "deepTrace": ("deep_trace", _yes_no),
     "functions": ("functions", _absolute),
     "knownIssues": ("known_issues", _paths),
     "sources": ("sources", _paths),

@@ -11,6 +11,7 @@ from cas.engines import salvage
 from cas.engines.crash.wrapper import COMMANDS, TRANSCRIPT, WRAPPER
 from cas.errors import AmbiguousKernel, CasError, ConfigError, LimitExceeded, TryAgain
 from cas.jobs.job import Job
+from cas.jobs.layout import DEEP_TRACE
 from cas.klog.log_text import TEXT_LIMIT, kernel_lines
 from cas.model.report import Report
 from cas.triage.context import Context
@@ -78,5 +79,5 @@ def remove_results(report: Report) -> None:
     """Remove the files that say something of a dump: it is not what was received."""
     for section in report.sections:
         section.path.unlink(missing_ok=True)
-    for name in (COMMANDS, TRANSCRIPT, WRAPPER, *salvage.TITLES):
+    for name in (COMMANDS, TRANSCRIPT, WRAPPER, *DEEP_TRACE, *salvage.TITLES):
         (report.directory / name).unlink(missing_ok=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from cas.catalogue.advice import package_hint
 from cas.catalogue.extraction.kmod_cache import Wanted
-from cas.catalogue.extraction.kmod_search import Found
+from cas.catalogue.extraction.kmod_search import Found, in_cache
 from cas.catalogue.packages.kmod_files import kernel_spelling
 from cas.engines.drgn.process import FIRST_ANSWER_S, Worker
 from cas.errors import CasError, EngineError
@@ -71,6 +71,18 @@ class Kmods:
             self._worker.supply(files)
         except EngineError as error:
             self._context.progress.note(f"no detector sees {', '.join(files)}: {error}")
+
+    def supply_cached(self, answer: FirstAnswer, match: Match, names: Collection[str]) -> None:
+        """Give drgn debug files that the cache has already, of some kmods that were loaded."""
+        lacking = {kmod.name: kmod.build_id for kmod in answer.kmods if not kmod.has_debuginfo}
+        wanted = {kmod: build_id for kmod, build_id in lacking.items() if kmod in names}
+        if not wanted:
+            return
+        found = in_cache(match.kernel, wanted, self._context.config.debugs)
+        try:
+            self._worker.supply(found.debug_files)
+        except EngineError as error:
+            self._context.progress.note(f"kernel modules, for the deep trace: {error}")
 
     def traced(self, dump: Dump, found: Found) -> dict[str, Path]:
         """The debug files that a first answer may need; many more would only delay it."""

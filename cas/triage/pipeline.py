@@ -253,6 +253,8 @@ class Pipeline:
         if self.job.order.wants_kmods:
             answer = self.extract_all_kmods(answer)
         is_begun = self.begin_crash(crash)
+        if answer:
+            self.trace_deeply(answer)
         from cas.triage.snippets import choose_snippets
 
         chosen = choose_snippets(self.context, self.confinement, self.worker, case.dump, answer)
@@ -438,6 +440,15 @@ class Pipeline:
         """What explains the crash is told at once."""
         self.report = replace(self.report, detections=found)
         self.tell.evidence(found)
+
+    def trace_deeply(self, answer: FirstAnswer) -> None:
+        """What panicked and ran, with its variables, while crash reads the dump."""
+        if not self.context.config.deep_trace:
+            return
+        from cas.triage.deep_trace import deep_trace
+
+        traced = deep_trace(answer, self.report.match, self.worker, self.kmods, self.context)
+        self.report = replace(self.report, glide=traced)
 
     def extract_all_kmods(self, answer: FirstAnswer | None) -> FirstAnswer | None:
         """The answer that knows which kmods have debuginfo, now that all are at hand."""

@@ -13,7 +13,7 @@ from cas.database.records import JobRecord
 from cas.errors import CasError, NotPermitted
 from cas.jobs import seal
 from cas.jobs.job import Job
-from cas.jobs.layout import RESULTS
+from cas.jobs.layout import DEEP_TRACE, RESULTS
 from cas.jobs.sharing import share
 from cas.model.report import Report
 from cas.report.mail import compose
@@ -37,6 +37,7 @@ def publish(report: Report, job: Job, digest: str | None, now: datetime, context
         write_report(report)
     told = [job.directory / name for name in RESULTS]
     told += [section.path for section in report.sections]
+    told += [job.directory / name for name in DEEP_TRACE if report.glide]
     share(job, told, context.config, context.progress)
     try:
         context.store.jobs.put(JobRecord.of(report, digest))

@@ -60,6 +60,7 @@ def revived(result: Result, job: Job) -> Report:
     if remarks[: len(told)] == told:
         remarks = remarks[len(told) :]
     sections = (value_of_record(section, Section) for section in result.sections)
+    traced = value_of_record(result.glide, Section) if result.glide else None
     match, kernel = None, result.kernel
     if kernel is not None and result.evidence is not None:
         known = Kernel(
@@ -101,6 +102,7 @@ def revived(result: Result, job: Job) -> Report:
         detections=tuple(value_of_record(each, Detection) for each in result.detections),
         fault=_fault(result.fault) if result.fault else None,
         sections=tuple(replace(each, path=job.directory / each.path) for each in sections),
+        glide=replace(traced, path=job.directory / traced.path) if traced else None,
         seconds=result.seconds,
     )
 

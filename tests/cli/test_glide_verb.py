@@ -39,6 +39,13 @@ def test_text_and_json_tell_the_same(job: Site) -> None:
     assert records[-1]["frames"] == sum(line.startswith("#") for line in lines)
 
 
+def test_a_crash_of_the_archive_is_traced_without_a_job(site_b: Site, vmcore_b: Path) -> None:
+    crash = site_b.cas("upload", vmcore_b).stdout.strip()
+    done = site_b.cas("glide", crash, "--tasks", "panic")
+    assert done.returncode == 0, done.stderr
+    assert "panic task" in done.stdout and "== core ==" in done.stdout
+
+
 def test_tasks_that_mean_nothing_are_a_wrong_command_line(job: Site) -> None:
     done = job.cas("glide", "T-1", "--tasks", "everybody")
     assert (done.returncode, done.stdout) == (2, "")

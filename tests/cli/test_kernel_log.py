@@ -123,6 +123,11 @@ def test_a_debugger_on_a_log_has_its_kernel_and_no_memory(
     assert told in answered.stderr
     refused = site.cas("debug", "L-1", "--engine", "crash")
     assert (refused.returncode, "crash has nothing to open" in refused.stderr) == (2, True)
+    refused = site.cas("glide", "L-1")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "L-1 has no dump, only a kernel log: there are no stacks to trace" in refused.stderr
+    assert "cas debug L-1" in refused.stderr
+    assert site.result("L-1")["glide"] is None
 
 
 def test_a_bad_pointer_of_a_log_is_named_with_the_member_that_was_wanted(

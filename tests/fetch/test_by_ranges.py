@@ -159,6 +159,9 @@ def test_an_answer_alone_is_partial_and_its_rest_is_fetched_later(
     assert "cas_sum_entries" in done.stdout
     url = server.url("/vmcore")
     assert f"the dump is read where it is, {url}; to fetch it: cas -i T-1" in done.stderr
+    done = far.cas("glide", "T-1", "--tasks", "panic")
+    assert done.returncode == 0, done.stderr
+    assert "panic task" in done.stdout and " cas_sum_entries+0x18" in done.stdout
     assert whole_requests(parts) == 0
     done = far.cas("debug", "T-1", "--engine", "crash")
     assert done.returncode == 2

@@ -25,10 +25,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from filelock import FileLock
 from sample_report import STARTED, known_report, sample_report
 
-from cas.choices import Verdict
+from cas.choices import Engine, SectionStatus, Verdict
 from cas.errors import ConfigError, UsageError
 from cas.jobs.work_directory import WorkDirectory
 from cas.model.report import Report
+from cas.model.snippet import Section
 from cas.report.address import check_address
 from cas.report.html import render_html
 from cas.report.mail import compose
@@ -229,6 +230,22 @@ def test_only_the_sections_that_are_allowed_leave_the_machine(message: EmailMess
         assert "kworker/1:1" in text
         assert "line 500" in text
         assert "task 1" not in text
+
+
+def test_the_deep_trace_leaves_the_machine_only_where_it_is_allowed(
+    report: Report, tmp_path: Path
+) -> None:
+    quoted = tmp_path / "glide.txt"
+    quoted.write_text('char *secret = 0x1000  "a customer\'s own"\n')
+    traced = Section("glide", "Deep trace", SectionStatus.OK, Engine.DRGN, quoted, size_bytes=1)
+    report = replace(report, glide=traced)
+    assert "customer&#39;s own" in render_html(report)
+    for names in ((*SECTIONS,), (*SECTIONS, "glide")):
+        settings = Mail(sections=names, attaches_report=True)
+        parts = compose(report, TO, settings, STARTED).walk()
+        texts = [part.get_content() for part in parts if part.get_content_maintype() == "text"]
+        allowed = "glide" in names
+        assert ["customer" in text and "own" in text for text in texts] == [allowed] * 3
 
 
 def test_long_sections_are_cut(message: EmailMessage) -> None:

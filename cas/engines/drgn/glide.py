@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from cas.engines.drgn.first_answer import Message
 from cas.errors import CasError
+from cas.files.record import VERSION
 from cas.frozen import dataclass
 
 MODULE = re.compile(r"cas_glide_([A-Za-z0-9_-]+)\.py")
@@ -62,6 +64,16 @@ class GlideOrder:
                 (each.name, str(each.path), each.text, each.kmods) for each in self.modules
             ],
         }
+
+
+def headed(records: Iterable[Message], dump: str) -> Iterator[Message]:
+    """A trace as it is told, see ``schemas/glide.schema.json``: its first record names the dump.
+
+    :param dump: what to call it
+    """
+    for record in records:
+        is_first = record["kind"] == "start"
+        yield {"version": VERSION, "dump": dump, **record} if is_first else record
 
 
 def glide_modules(directories: Iterable[Path]) -> tuple[GlideModule, ...]:
