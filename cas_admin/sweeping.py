@@ -61,15 +61,13 @@ class Sweeping:
 
     def _told(self, hosts: Sequence[Host], archive: Archive) -> Generator[str, None, list[Swept]]:
         """What came of each host, which is printed."""
-        told = list[Swept]()
-        for news in sweep_hosts(hosts, archive, self.world.config, fetches=self.fetches):
-            if isinstance(news, str):
-                self.world.progress.say(news)
-                continue
-            told.append(news)
-            self._tell_left(news)
+        world, told = self.world, list[Swept]()
+        swept = sweep_hosts(hosts, archive, world.config, world.progress, fetches=self.fetches)
+        for each in swept:
+            told.append(each)
+            self._tell_left(each)
             if not self.as_json:
-                yield from map(Done, _lines_of(news))
+                yield from map(Done, _lines_of(each))
         lacking = sum(not each.is_fetched for swept in told for each in swept.missing)
         if lacking and not self.fetches:
             self.world.progress.say("to fetch what is missing: cas-admin sweep --fetch")
@@ -81,7 +79,8 @@ class Sweeping:
             progress.say(f"{swept.host}: {left.path} is left: {left.why}")
         if len(swept.left) > SHOWN:
             more = count(len(swept.left) - SHOWN, "more file")
-            progress.say(f"{swept.host}: {more} left; --json has all")
+            where = f"they are in {swept.log}" if swept.log else "--json has all"
+            progress.say(f"{swept.host}: {more} left; {where}")
         if swept.problem:
             progress.warn(f"{swept.host}: {one_line(swept.problem)}")
 
@@ -91,7 +90,7 @@ class Sweeping:
         crashes = list(
             dict.fromkeys(one.crash for each in told for one in each.missing if one.is_fetched)
         )
-        limit_s, begun = world.config.sweep_rules("").answer_s, time.monotonic()
+        limit_s, begun = world.config.sweep_rules().answer_s, time.monotonic()
         for number, crash in enumerate(crashes):
             if time.monotonic() - begun > limit_s:
                 rest = count(len(crashes) - number, "crash")

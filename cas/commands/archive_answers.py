@@ -35,6 +35,17 @@ class CrashSignatures(Record, frozen=True, kw_only=True):
     full: str | None = None
 
 
+class CrashPlace(Record, frozen=True, kw_only=True):
+    """Where a sweep has seen a file of a crash."""
+
+    host: str
+    path: str
+    size: Count
+    modified: int
+    uid: Count | None
+    gid: Count | None
+
+
 class CrashInfo(Record, frozen=True, kw_only=True):
     """A crash; cas(1) says what each property is. What is not known is left out."""
 
@@ -47,6 +58,7 @@ class CrashInfo(Record, frozen=True, kw_only=True):
     ticket: str | None = None
     tickets: tuple[str, ...] = ()
     jobs: tuple[JobName, ...] = ()
+    swept: tuple[CrashPlace, ...] = ()
     hold: tuple[str, ...] = ()
     presence: Presence
     dump: str | None = None

@@ -79,6 +79,8 @@ class Flattened:
         self.missing: tuple[Missing, ...] = ()
         self.end = stream.size
         """Where the stream ends by its end record."""
+        self.is_indexed = True
+        """All of its records are; otherwise only the first."""
         self._runs = sorted(self._index_records(), key=lambda run: run.start)
         self._starts = [run.start for run in self._runs]
         pairs = zip(self._runs, self._runs[1:], strict=False)
@@ -122,6 +124,16 @@ class Flattened:
             start = max(start, run.end)
         return start if start < end else None
 
+    def require_written(self, offset: int, size: int) -> None:
+        """Make sure that the records that were indexed have all of a range.
+
+        :raises NotADump: others may
+        """
+        if not self.is_indexed and (
+            offset + size > self.size or self.gap(offset, offset + size) is not None
+        ):
+            raise NotADump("what is asked for is not in the first records of the stream")
+
     def _runs_over(self, offset: int, end: int) -> list[_Run]:
         last = bisect_right(self._starts, end - 1)
         first = max(bisect_right(self._starts, offset) - 1, 0) if self._disjoint else 0
@@ -160,5 +172,6 @@ class Flattened:
                 raise NotADump("flattened stream too scattered to be read")
             at += 16 + size
         if self._most_records < RECORD_LIMIT:
+            self.is_indexed = False
             return runs
         raise NotADump(f"flattened stream of more than {RECORD_LIMIT} records", offset=at)

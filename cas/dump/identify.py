@@ -32,8 +32,10 @@ from cas.panic import panic_message
 from cas.units import human_size
 
 _BANNER = re.compile(r"^(?:\[ *\d+\.\d+\] )?(Linux version \d+\.\d+.*)$", re.MULTILINE)
-FEW_RECORDS, FIRST_RECORDS = 16, 4096
+FIRST_RECORDS = 4096
 """makedumpfile writes headers and notes first."""
+BEGINNINGS = (2, 4, 8, 16, 64, 256, 1024)
+"""Records after which it is looked whether they are enough, for each is a read far away."""
 LOOSE_BYTES = 1 << 30
 """Most bytes of memory that are searched for a log that VMCOREINFO does not lead to."""
 _BLANK = "the kernel's own memory is zeros in the file"
@@ -174,14 +176,22 @@ def headers_of(name: str, source: Source) -> Headers | None:
     try:
         if kind != "flattened":
             return _headers_of_image(source)
-        for most in (FEW_RECORDS, FIRST_RECORDS):
-            # those may be none of a header whose records come late
-            with suppress(NotADump):
-                if found := _headers_of_image(Flattened(source, most), "flattened "):
+        for most in BEGINNINGS:
+            with suppress(NotADump):  # records of the headers may come later
+                if found := _headers_of_image(_Beginning(source, most), "flattened "):
                     return found
-        return _headers_of_image(Flattened(source), "flattened ")
+        first = _headers_of_image(Flattened(source, FIRST_RECORDS), "flattened ")
+        return first or _headers_of_image(Flattened(source), "flattened ")
     except NotADump as error:
         raise type(error)(f"{name}: {error}", hint=error.hint, offset=error.offset) from error
+
+
+class _Beginning(Flattened):
+    """The first records of a stream; nothing is told of the dump that is not in them."""
+
+    def read(self, offset: int, size: int) -> bytes:
+        self.require_written(offset, size)
+        return super().read(offset, size)
 
 
 def _headers_of_image(source: Source, prefix: str = "") -> Headers | None:

@@ -17,6 +17,7 @@ from typing import Any
 from cas.choices import EngineChoice, Fetch, Storage
 from cas.errors import ConfigError
 from cas.frozen import dataclass
+from cas.model.host import Host
 from cas.settings.rules import (
     CacheRules,
     DebuginfodRules,
@@ -110,9 +111,11 @@ class Config:
     """The file that was read; ``None`` when there is none."""
     warnings: tuple[str, ...] = ()
 
-    def sweep_rules(self, name: str) -> SweepRules:
-        """How the host of this name is swept."""
-        return self.sweeps.get(name) or self.sweeps.get("") or SweepRules()
+    def sweep_rules(self, host: Host | None = None) -> SweepRules:
+        """How a host is swept: as its section says, else that of its name, else that of all."""
+        names = (str(host), host.name, "") if host else ("",)
+        found = (self.sweeps[name] for name in names if name in self.sweeps)
+        return next(found, SweepRules())
 
 
 def read_config(path: Path | None, defaults: Config) -> Config:

@@ -8,10 +8,8 @@ from datetime import UTC, datetime
 from cas.hosts.inventory import ask_host
 from cas.model.host import Host
 from cas.settings.config import Config
-from cas.sweep.far_host import reached
+from cas.sweep.far_host import SUDO, reached
 from cas.sweep.walk import Walk
-
-CLOSED = "let its sudo run sftp-server for this user, see SWEEPS in cas.conf(5)"
 
 
 def ask_swept_host(host: Host, config: Config) -> Host:
@@ -19,12 +17,12 @@ def ask_swept_host(host: Host, config: Config) -> Host:
 
     :raises CasError: there is no login, or no sftp
     """
-    rules = config.sweep_rules(host.name)
+    rules = config.sweep_rules(host)
     with reached(host, rules, config) as there:
         walk = Walk(there)
         walk.through(rules.directories)
         key = there.host_key
-    problem = f"{'; '.join(walk.problems)}: {CLOSED}" if walk.problems else None
+    problem = f"{'; '.join(walk.problems)}: {SUDO}" if walk.problems else None
     absent = tuple(f"{left.path}: {left.why}" for left in walk.left if left.path.startswith("/"))
     remarks = absent if walk.entries == 0 else ()
     return replace(host, checked=datetime.now(UTC), host_key=key, problem=problem, remarks=remarks)

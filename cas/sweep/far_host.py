@@ -39,7 +39,7 @@ _CLOSE, _STATE_OF_LINK, _STATE_OF_OPEN, _OPEN_DIRECTORY, _READ_DIRECTORY, _REAL_
 """Requests."""
 _SHOWN = 120
 """Characters of what a host says that stand in a sentence of ours."""
-SUDO = "let the host's sudo run `sftpServer` for this user, see SWEEPS in cas.conf(5)"
+SUDO = "let the host's sudo run sftp-server for this user, see SWEEPS in cas.conf(5)"
 
 
 class NoSuchServer(FetchError):

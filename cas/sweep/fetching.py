@@ -66,9 +66,12 @@ class Fetching:
                 offset = part.had.offset if version.continues(part.had.version) else 0
                 source = SftpFile(url, file, version, offset)
                 part.go_on_with(source)
-                for data in iter(source.read, b""):
-                    part.add(data)
-                    self.received(len(data))
+                with self.progress.bar(f"Fetching {url}", version.size_bytes) as advance:
+                    advance(part.had.offset)
+                    for data in iter(source.read, b""):
+                        part.add(data)
+                        advance(len(data))
+                        self.received(len(data))
                 size, declared = part.had.offset, version.size_bytes or 0
                 if size < declared:
                     sizes = f"{human_size(size)} of {human_size(declared)}"

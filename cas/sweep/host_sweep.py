@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from cas.archive.archive import Archive
 from cas.archive.places import note_place
 from cas.archive.record import Place
-from cas.errors import CasError, DiskFull, NotADump
-from cas.fetch.source import Broken, Changed, Denied, NotThere
+from cas.errors import CasError, DiskFull, FetchError, NotADump, Refused, TryAgain
+from cas.fetch.source import Changed, Denied, NotThere
 from cas.model.host import Host
 from cas.progress import Progress
 from cas.settings.config import Config
 from cas.settings.rules import SweepRules
-from cas.sweep.far_host import FarHost, reached
+from cas.sweep.far_host import SUDO, FarHost, reached
 from cas.sweep.fetching import Fetching
 from cas.sweep.judging import Seen, Useless, seen_there, why_known
-from cas.sweep.ledger import Ledger
+from cas.sweep.ledger import Ledger, Noted
 from cas.sweep.walk import Found, Kind, Left, Walk, in_order
 from cas.text import count, one_line
 from cas.units import human_size, human_span
 
+GROWS = "it grows or changes: the next sweep looks again"
 SAVE_S = 10.0
 """Between two times that what is known of a host is written, if nothing was fetched."""
 
@@ -51,10 +55,29 @@ class Swept:
     left: list[Left] = field(default_factory=list)
     problem: str | None = None
     """Why not all of the host was swept, and what to do about it."""
+    log: Path | None = None
+    """Where it is written which files were left, and why."""
     read_bytes: int = 0
     """Of files, to know their crashes."""
     fetched_bytes: int = 0
     seconds: float = 0.0
+
+
+class Claims:
+    """Files that hosts of a sweep bring: of one that several have there is one that does."""
+
+    def __init__(self) -> None:
+        """Nobody brings any."""
+        self._lock = threading.Lock()
+        self._taken = set[tuple[str, int, str]]()
+
+    def take(self, found: Found, seen: Seen) -> bool:
+        """Whether nobody else brings a file that is like this one."""
+        key = seen.crash_id, found.state.size_bytes, seen.format
+        with self._lock:
+            is_free = key not in self._taken
+            self._taken.add(key)
+            return is_free
 
 
 @dataclass(slots=True)
@@ -65,6 +88,7 @@ class HostSweep:
     archive: Archive
     config: Config
     progress: Progress
+    claims: Claims
     fetches: bool
     """Otherwise nothing is changed, here or there."""
     result: Swept = field(init=False)
@@ -74,13 +98,13 @@ class HostSweep:
 
     def __post_init__(self) -> None:
         self.result = Swept(self.host)
-        self._rules = self.config.sweep_rules(self.host.name)
+        self._rules = self.config.sweep_rules(self.host)
 
     def run(self) -> Swept:
         """What came of it; that it failed is told there, too."""
         begun = time.monotonic()
+        self._ledger = Ledger.of(self.host, self.archive)
         try:
-            self._ledger = Ledger.of(self.host, self.archive)
             with reached(self.host, self._rules, self.config) as there:
                 self._sweep(there)
         except CasError as error:
@@ -91,6 +115,10 @@ class HostSweep:
                 advice = f"; {error.hint}" if error.hint else ""
                 self._note_problem(one_line(f"{error}{advice}"))
         self.result.seconds = time.monotonic() - begun
+        if self.fetches:
+            with suppress(CasError):  # it was told, and will be again
+                lines = (f"{left.path}: {left.why}" for left in self.result.left)
+                self.result.log = self._ledger.save_left(lines)
         return self.result
 
     def _sweep(self, there: FarHost) -> None:
@@ -111,42 +139,54 @@ class HostSweep:
             self._save()
 
     def _unknown(self, found: list[Found]) -> Iterator[Found]:
-        """Files that were not noted as they are; a log only where no dump is beside it."""
+        """Files that are to be looked at; a log only where no dump beside it tells more."""
         with_dump = set[bytes]()
         for each in in_order(found):
-            noted = self._ledger.known(each)
             if each.kind is Kind.LOG and each.directory in with_dump:
                 self._leave(each, "the dump beside it has the log")
                 continue
+            noted = self._known(each)
             if noted is None:
                 yield each
-                noted = self._ledger.known(each)
+                noted = self._known(each)
             elif noted.crash:
                 self.result.known += 1
             elif noted.why:
                 self._leave(each, noted.why)
-            if each.kind is Kind.DUMP and noted and noted.crash:
+            # of one that is not judged yet, such as one that grows, the next sweep will know
+            if each.kind is Kind.DUMP and (noted is None or noted.crash):
                 with_dump.add(each.directory)
+
+    def _known(self, found: Found) -> Noted | None:
+        """What was noted of a file that is as it was, and whose crash the archive knows."""
+        noted = self._ledger.known(found)
+        is_lost = noted and noted.crash and not self.archive.has_record(noted.crash)
+        return None if is_lost else noted
 
     def _judge(self, found: Found, there: FarHost) -> None:
         try:
             with there.opened(found.path, found.state) as file:
                 seen = seen_there(found, file, there.url(found.path))
         except Useless as error:
-            why = str(error)
-            self._leave(found, f"{why}: {error.hint}" if error.hint else why)
+            why = f"{error}: {error.hint}" if error.hint else str(error)
+            self._leave(found, why)
             self._ledger.note(found, None, why)
             return
         except (Changed, NotThere):
-            self._leave(found, "it is being written: the next sweep looks again")
+            self._leave(found, GROWS)
             return
         except Denied:
             self._leave(found, "it is closed to this user")
-            self._note_problem("files are closed to this user: see sftpServer in cas.conf(5)")
+            self._note_problem(f"files are closed to this user: {SUDO}")
+            return
+        except FetchError as error:
+            self._leave_unread(found, error)
             return
         self.result.read_bytes += seen.read_bytes
         if known := why_known(found, seen, self.archive):
             self._note_known(found, seen, known)
+        elif not self.claims.take(found, seen):
+            self._leave(found, "another host has it, too, and brings it")
         elif self._has_room_for(found):
             self._bring(found, seen, there)
 
@@ -180,14 +220,17 @@ class HostSweep:
         try:
             entered = fetching.fetched(found)
         except Changed:
-            self._leave(found, "it is being written: the next sweep looks again")
+            self._leave(found, GROWS)
             return
-        except (Broken, DiskFull):
+        except (TryAgain, DiskFull):
             self.result.missing.append(missing)
             raise
         except NotADump as error:
             self._leave(found, str(error))
             self._ledger.note(found, None, str(error))
+            return
+        except (FetchError, Refused) as error:
+            self._leave_unread(found, error)
             return
         crash = entered.info.id
         self.result.missing.append(
@@ -196,8 +239,6 @@ class HostSweep:
         self._ledger.note(found, crash)
         self._note_place(found, crash)
         self._save()
-        size = human_size(found.state.size_bytes)
-        self.progress.say(f"{self.host}: fetched {found.shown} ({size}), {crash}")
 
     def _note_place(self, found: Found, crash: str) -> None:
         state = found.state
@@ -218,6 +259,12 @@ class HostSweep:
 
     def _received(self, size: int) -> None:
         self.result.fetched_bytes += size
+
+    def _leave_unread(self, found: Found, error: CasError) -> None:
+        """Leave a file that the host does not give, or that is too much for us."""
+        advice = f"; {error.hint}" if error.hint else ""
+        self._leave(found, one_line(f"{error}{advice}"))
+        self._note_problem(f"{found.shown} could not be read")
 
     def _leave(self, found: Found, why: str) -> None:
         self.result.left.append(Left(found.shown, why))

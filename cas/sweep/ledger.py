@@ -98,6 +98,17 @@ class Ledger:
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             write_whole(self.path, json_text(content).encode())
 
+    def save_left(self, lines: Iterable[str]) -> Path:
+        """Write why files were left, in the place of what was written the last time; where it is.
+
+        :raises CasError: it cannot be written
+        """
+        path = self.path.with_suffix(".log")
+        with writing_below(self.path.parent.parent):
+            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            write_whole(path, "".join(f"{line}\n" for line in lines).encode())
+        return path
+
 
 def _key(path: bytes) -> str:
     return path.decode("utf-8", "surrogateescape")

@@ -8,16 +8,16 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 
 from cas.archive.archive import Archive
 from cas.errors import CasError
 from cas.files.whole import writing_below
 from cas.hosts.inventory import AT_A_TIME
 from cas.model.host import Host
-from cas.progress import Silent
+from cas.progress import Advance, Progress, Silent
 from cas.settings.config import Config
-from cas.sweep.host_sweep import HostSweep, Swept
+from cas.sweep.host_sweep import Claims, HostSweep, Swept
 from cas.sweep.ledger import NAME
 from cas.text import short_line
 from cas.units import human_span
@@ -27,6 +27,9 @@ GRACE_S = 60.0
 """Behind a host's limit of time, for the storing of what has come."""
 _WAIT_S = 0.5
 _SHOWN = 200
+
+News = Callable[[Progress, ExitStack], None]
+"""What one of the threads tells, for the one that prints."""
 
 
 class AlreadySwept(CasError):
@@ -54,30 +57,47 @@ def only_sweep(archive: Archive) -> Iterator[None]:
         os.close(descriptor)
 
 
-class Lines(Silent):
-    """What is told of a host, for the one thread that prints."""
+class Relayed(Silent):
+    """The progress of one host: what is told of it is drawn by the thread that prints."""
 
-    def __init__(self, put: Callable[[str], None]) -> None:
+    def __init__(self, put: Callable[[News], None]) -> None:
         """Nothing is told yet."""
         self._put = put
 
     def say(self, text: str) -> None:
         """See :meth:`cas.progress.Progress.say`."""
-        self._put(text)
+        self._put(lambda progress, _: progress.say(text))
+
+    @contextmanager
+    def bar(self, text: str, total: int | None, unit: str = "B") -> Iterator[Advance]:
+        """See :meth:`cas.progress.Progress.bar`."""
+        drawn = list[Advance]()
+        own = ExitStack()
+
+        def begin(progress: Progress, stack: ExitStack) -> None:
+            stack.push(own)  # where nobody ends it
+            drawn.append(own.enter_context(progress.bar(text, total, unit)))
+
+        self._put(begin)
+        try:
+            yield lambda size: self._put(lambda _, __: drawn[0](size))
+        finally:
+            self._put(lambda _, __: own.close())
 
 
 def sweep_hosts(
-    hosts: Sequence[Host], archive: Archive, config: Config, *, fetches: bool
-) -> Iterator[str | Swept]:
-    """What is told on the way, and what came of each host, as they end.
+    hosts: Sequence[Host], archive: Archive, config: Config, progress: Progress, *, fetches: bool
+) -> Iterator[Swept]:
+    """What came of each host, as they end.
 
     A host that does not end when its time is over is left alone, with what was begun there.
     """
     todo: queue.SimpleQueue[HostSweep] = queue.SimpleQueue()
-    told: queue.SimpleQueue[str | tuple[HostSweep, Swept]] = queue.SimpleQueue()
+    told: queue.SimpleQueue[News | HostSweep] = queue.SimpleQueue()
     begun = dict[int, tuple[HostSweep, float]]()
+    claims = Claims()
     for host in hosts:
-        todo.put(HostSweep(host, archive, config, Lines(told.put), fetches))
+        todo.put(HostSweep(host, archive, config, Relayed(told.put), claims, fetches))
 
     def work() -> None:
         with suppress(queue.Empty):
@@ -85,12 +105,11 @@ def sweep_hosts(
                 sweep = todo.get_nowait()
                 begun[id(sweep)] = sweep, time.monotonic()
                 try:
-                    swept = sweep.run()
+                    sweep.run()
                 except Exception as error:  # whatever one host does, the others are swept
-                    swept = sweep.result
                     said = f"{type(error).__name__}: {short_line(str(error), _SHOWN)}"
-                    swept.problem = f"internal error: {said}"
-                told.put((sweep, swept))
+                    sweep.result.problem = f"internal error: {said}"
+                told.put(sweep)
 
     def start() -> None:
         # daemons, so that an interruption need not wait for any host
@@ -99,21 +118,22 @@ def sweep_hosts(
     for _ in hosts[:AT_A_TIME]:
         start()
     waiting = len(hosts)
-    while waiting:
-        # a signal just before the wait begins is heard when it ends: so it is no long one
-        with suppress(queue.Empty):
-            news = told.get(timeout=_WAIT_S)
-            if isinstance(news, str):
-                yield news
-            elif begun.pop(id(news[0]), None):  # it was not given up
-                waiting -= 1
-                yield news[1]
-        for key, (sweep, since) in [*begun.items()]:
-            limit_s = config.sweep_rules(sweep.host.name).time_s
-            if time.monotonic() - since > limit_s + GRACE_S:
-                del begun[key]
-                waiting -= 1
-                start()  # in the place of the thread that hangs
-                limit = human_span(limit_s)
-                sweep.result.problem = f"it did not end within {limit}, and is left alone"
-                yield sweep.result
+    with ExitStack() as stack:
+        while waiting:
+            # a signal just before the wait begins is heard when it ends: so it is no long one
+            with suppress(queue.Empty):
+                news = told.get(timeout=_WAIT_S)
+                if not isinstance(news, HostSweep):
+                    news(progress, stack)
+                elif begun.pop(id(news), None):  # it was not given up
+                    waiting -= 1
+                    yield news.result
+            for key, (sweep, since) in [*begun.items()]:
+                limit_s = config.sweep_rules(sweep.host).time_s
+                if time.monotonic() - since > limit_s + GRACE_S:
+                    del begun[key]
+                    waiting -= 1
+                    start()  # in the place of the thread that hangs
+                    limit = human_span(limit_s)
+                    sweep.result.problem = f"it did not end within {limit}, and is left alone"
+                    yield sweep.result
