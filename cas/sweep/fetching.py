@@ -14,7 +14,6 @@ from cas.choices import Fetch
 from cas.errors import DiskFull, FetchError, Refused, TryAgain
 from cas.fetch.part import Part
 from cas.fetch.sftp import SftpFile, stat_version
-from cas.fetch.source import Broken
 from cas.frozen import dataclass
 from cas.jobs.job import Job
 from cas.jobs.layout import DOWNLOAD
@@ -75,7 +74,7 @@ class Fetching:
                 size, declared = part.had.offset, version.size_bytes or 0
                 if size < declared:
                     sizes = f"{human_size(size)} of {human_size(declared)}"
-                    raise Broken(f"{url}: the connection ended after {sizes}")
+                    raise FetchError(f"{url}: the host sends {sizes}")
                 part.publish()
         except (TryAgain, DiskFull):
             if not part.is_resumable:

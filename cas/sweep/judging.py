@@ -20,6 +20,7 @@ from cas.fetch.url import Url
 from cas.frozen import dataclass
 from cas.intake import PEEK_BYTES, wrapping
 from cas.model.dump import KERNEL_LOG
+from cas.panic import told_crash
 from cas.sweep.far_file import FarFile
 from cas.sweep.walk import Found, Kind
 
@@ -44,6 +45,8 @@ class Seen:
 
 class Useless(NotADump):
     """A file of a host that is not fetched, however often it is looked at."""
+
+    hint = ""
 
 
 def seen_there(found: Found, file: paramiko.SFTPFile, url: Url) -> Seen:
@@ -86,7 +89,7 @@ def _log_there(found: Found, source: FarFile) -> Seen:
     if not is_log(source):
         raise Useless("it has no registers and no VMCOREINFO, and is no kernel log")
     dump = read_log_file(Path(found.name.decode("utf-8", "replace")), source)
-    if dump.panic_message is None:
+    if not dump.dmesg or not told_crash(dump.dmesg).is_fatal:  # as of a shutdown that was recorded
         raise Useless("this kernel log tells of no crash")
     named = id_without_notes(dump.log_digest, source.read(0, HEAD_BYTES))
     return Seen(named.value, named.is_weak, KERNEL_LOG, None, True, source.read_bytes)

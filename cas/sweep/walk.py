@@ -70,6 +70,7 @@ class Walk:
     """A walk through the directories of a host, and what came of it."""
 
     host: FarHost
+    most_entries: int = ENTRIES
     found: list[Found] = field(default_factory=list)
     left: list[Left] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
@@ -117,10 +118,10 @@ class Walk:
         listed = []
         for each in self.host.entries(directory):
             self.entries += 1
-            if self.entries > ENTRIES:
-                if len(self.problems) == 0 or "names" not in self.problems[-1]:
-                    said = f"more than {ENTRIES:,} names: what is behind them in"
-                    self.problems.append(f"{said} {one_line(directory)} was not looked at")
+            if self.entries > self.most_entries:
+                if self.entries == self.most_entries + 1:
+                    said = f"more than {self.most_entries:,} names: those behind them in"
+                    self.problems.append(f"{said} {one_line(directory)} were not looked at")
                 break
             if each[1].is_directory or kind_of_name(each[0]):
                 listed.append(each)

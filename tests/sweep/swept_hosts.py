@@ -1,54 +1,82 @@
-"""Hosts with dumps on them: sshds on loopback, and a site on which they are registered."""
+"""Hosts with dumps on them, and sweeps of them without a command line."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import sys
-from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 sys.path.append(str(Path(__file__).parents[1] / "archive"))
 from made_crashes import FULL, files_of_crash
-from ssh_servers import Sshd, sshd
+from ssh_servers import Sshd
 
-from cas.database.store import Store
+from cas.archive.archive import Archive
 from cas.model.host import Host
+from cas.settings.config import Config
+from cas.settings.rules import IntakeLimits, SweepRules
+from cas.sweep.host_sweep import Claims, HostSweep, Swept
 
-from installed import Site
+LIAR = Path(__file__).parent / "lying_server.py"
 
 
-@dataclass
-class Hosts:
-    """A site, and the hosts that it sweeps; each has a directory for its dumps."""
+class Sweeper:
+    """A host whose user we are, and the archive that is filled from there."""
 
-    site: Site
-    stack: ExitStack
-    servers: dict[str, Sshd] = field(default_factory=dict)
-    rules: dict[str, str] = field(default_factory=dict)
+    def __init__(self, server: Sshd, directory: Path) -> None:
+        self.server = server
+        self.there = directory / "var/crash"
+        self.there.mkdir(parents=True)
+        self._made = directory / "made"
+        rules = SweepRules(directories=(str(self.there),), settle_s=0.05)
+        self.config = Config(
+            directory / "kernels",
+            directory / "debugs",
+            directory / "cores",
+            str(directory / "cas.db"),
+            intake=IntakeLimits(reserve_bytes=1),
+            sweeps={"": rules},
+        )
+        self.archive = Archive.of(self.config)
 
-    def add(self, name: str, *, settings: dict[str, object] | None = None) -> Path:
-        """A host that is swept, as it is in known_hosts; where its dumps lie."""
-        home, place = self.site.directory, self.site.directory / name
-        crashes = place / "var/crash"
-        crashes.mkdir(parents=True)
-        server = self.stack.enter_context(sshd(place / "ssh", home, settings))
-        server.know()
-        self.servers[name] = server
-        with (home / ".ssh/config").open("a") as config:
-            lines = "HostName 127.0.0.1", f"Port {server.port}"
-            config.write(f"Host {name}\n" + "".join(f"  {line}\n" for line in lines))
-        self.rules[name] = f"directories = {crashes}\nsettle = 0.2\n"
-        self.configure()
-        Store(self.site.settings["database"]).hosts.put_host(Host(name, is_swept=True))
-        return crashes
+    def rule(self, **rules: Any) -> None:
+        """Have hosts swept by other rules."""
+        self.config = replace(self.config, sweeps={"": replace(self.config.sweep_rules(), **rules)})
 
-    def configure(self, name: str = "", text: str = "") -> None:
-        """Write the sections on all hosts, with more lines for one."""
-        if name:
-            self.rules[name] = self.rules.get(name, "") + text
-        self.site.sections = "".join(f"[sweep {key}]\n{each}" for key, each in self.rules.items())
+    def lie(self, how: str) -> None:
+        """Have a server in the host's place that means harm: see its file."""
+        self.rule(server=f"{sys.executable} {LIAR} {how} {self.there}")
+
+    def sweep(self, *, fetches: bool = True, name: str = "db01") -> Swept:
+        """What comes of a sweep."""
+        from cas.progress import Silent
+
+        host = Host(name, is_swept=True)
+        return HostSweep(host, self.archive, self.config, Silent(), Claims(), fetches).run()
+
+    def dump(self, number: int = 1, name: str = FULL, called: str = "vmcore") -> Path:
+        """A file of a crash, as kdump puts it into a directory of its own.
+
+        :param number: of the crash
+        :param name: which of its files
+        """
+        return dump_into(self.there, number, name, called, self._made)
+
+    def left(self, swept: Swept) -> dict[str, str]:
+        """Why files were left, by their paths below the directory."""
+        return {each.path.removeprefix(f"{self.there}/"): each.why for each in swept.left}
+
+
+def dump_into(
+    directory: Path, number: int, name: str = FULL, called: str = "vmcore", made: Path | None = None
+) -> Path:
+    """A file of a crash in a directory of its own below this one."""
+    place = directory / f"127.0.0.1-2026-11-01-12:{number // 60:02}:{number % 60:02}"
+    files = files_of_crash((made or directory.parents[2] / "made") / str(number), number)
+    place.mkdir(exist_ok=True)
+    return Path(shutil.copy(files[name], place / called))
 
 
 def aged(path: Path, seconds: int) -> Path:
@@ -56,15 +84,3 @@ def aged(path: Path, seconds: int) -> Path:
     then = path.stat().st_mtime - seconds
     os.utime(path, (then, then))
     return path
-
-
-def dump_into(directory: Path, number: int, name: str = FULL) -> Path:
-    """The dump of a crash, as kdump puts it into a directory of its own.
-
-    :param number: of the crash, less than 60
-    :param name: which of its files
-    """
-    place = directory / f"127.0.0.1-2026-11-01-12:{number:02}:00"
-    made = files_of_crash(directory.parents[2] / "made" / str(number), number)
-    place.mkdir(exist_ok=True)
-    return Path(shutil.copy(made[name], place / "vmcore"))

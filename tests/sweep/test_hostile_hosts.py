@@ -1,0 +1,175 @@
+"""Hosts that are closed, gone, slow or mean harm: each is told, and none stops the others."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import struct
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from made_crashes import FULL
+from ssh_servers import Sshd, make_key, sshd
+from swept_hosts import Sweeper
+
+from cas.model.host import Host
+from cas.progress import Silent
+from cas.settings.rules import HostRules
+from cas.sweep.far_host import names_of, reached
+from cas.sweep.sweep import sweep_hosts
+from cas.sweep.walk import Walk
+
+from installed import closed_port
+
+
+@pytest.fixture
+def impatient(sweeper: Sweeper) -> Sweeper:
+    """Who waits no longer than a second or so."""
+    sweeper.config = replace(sweeper.config, hosts=HostRules(keepalive_s=1.0))
+    sweeper.rule(time_s=3.0)
+    return sweeper
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ("garbage", "does not speak sftp there"),
+        ("count", "does not speak sftp"),
+        ("extended", "does not speak sftp"),
+        ("climbing", "does not speak sftp"),
+        ("silent", "it does not answer|did not answer|connection broke|sends nothing|no sign"),
+        ("dripping", "was not done within|did not answer|connection"),
+    ],
+)
+def test_a_host_that_lies_or_is_slow_is_told(impatient: Sweeper, how: str, said: str) -> None:
+    shutil.move(impatient.dump(1), impatient.there / "vmcore")
+    impatient.lie(how)
+    swept = impatient.sweep()
+    assert swept.missing == []
+    assert swept.problem
+    assert re.search(said, swept.problem)
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ("swapped", "the next sweep looks again"),
+        ("shrinking", "the host sends"),
+        ("generous", "core"),
+    ],
+)
+def test_a_file_that_is_not_what_was_listed_is_left(
+    impatient: Sweeper, how: str, said: str
+) -> None:
+    dump = impatient.dump(1, FULL)
+    content = dump.read_bytes()
+    (impatient.there / "vmcore").write_bytes(content + bytes((1 << 20) - len(content)))
+    impatient.lie(how)
+    swept = impatient.sweep()
+    assert swept.missing == []
+    assert said in impatient.left(swept)["vmcore"]
+    assert list((impatient.archive.path / "incoming").glob("*")) == []
+
+
+def test_names_that_a_host_makes_up_are_told_on_one_line(impatient: Sweeper) -> None:
+    (impatient.there / "vmcore").write_text("no dump")
+    impatient.lie("names")
+    left = impatient.sweep().left
+    assert len(left) >= 2
+    assert all(each.path.isprintable() for each in left)
+
+
+@pytest.mark.parametrize("how", ["endless", "deep"])
+def test_a_directory_without_an_end_is_looked_at_as_far_as_is_of_use(
+    impatient: Sweeper, how: str
+) -> None:
+    impatient.lie(how)
+    rules = impatient.config.sweep_rules()
+    with reached(Host("db01"), rules, impatient.config) as there:
+        walk = Walk(there, most_entries=3000)
+        walk.through(rules.directories)
+    assert len(walk.found) <= 3000
+    if how == "endless":
+        assert "more than 3,000 names" in walk.problems[0]
+
+
+@pytest.mark.long
+def test_a_directory_of_a_million_entries_costs_no_more_than_its_limit(sweeper: Sweeper) -> None:
+    sweeper.lie("endless")
+    sweeper.rule(time_s=60.0)
+    swept = sweeper.sweep(fetches=False)
+    assert "more than 200,000 names" in str(swept.problem)
+
+
+@pytest.mark.parametrize("content", [b"", b"\0\0\0\1", b"\0\0\0\1\0\0\0\5ab", b"\xff" * 12])
+def test_answers_that_end_too_early_are_none(content: bytes) -> None:
+    with pytest.raises((ValueError, struct.error)):
+        names_of(content)
+
+
+@pytest.fixture
+def another(server: Sshd, tmp_path: Path) -> Iterator[Callable[..., Sshd]]:
+    """One more host of this name, with an sshd of its own, whose key is not known yet."""
+    with ExitStack() as stack:
+
+        def start(name: str) -> Sshd:
+            running = stack.enter_context(sshd(tmp_path / name, server.home))
+            with (server.home / ".ssh/config").open("a") as config:
+                config.write(f"Host {name}\n  HostName 127.0.0.1\n  Port {running.port}\n")
+            return running
+
+        yield start
+
+
+def test_hosts_that_cannot_be_reached_stop_no_other_one(
+    impatient: Sweeper, another: Callable[..., Sshd], tmp_path: Path
+) -> None:
+    stopped, changed = another("stopped"), another("changed")
+    another("unknown")
+    stopped.know()
+    make_key(tmp_path / "other")
+    changed.know(tmp_path / "other.pub")
+    home = stopped.home
+    with (home / ".ssh/config").open("a") as config:
+        config.write(f"Host dead\n  HostName 127.0.0.1\n  Port {closed_port()}\n")
+    impatient.dump(1)
+    stopped.stop()
+    names = "stopped", "changed", "unknown", "dead", "db01", "nowhere.invalid"
+    hosts = [Host(name, is_swept=True) for name in names]
+    try:
+        told = {
+            each.host.name: each
+            for each in sweep_hosts(
+                hosts, impatient.archive, impatient.config, Silent(), fetches=True
+            )
+        }
+    finally:
+        stopped.cont()
+    assert [each.is_fetched for each in told["db01"].missing] == [True]
+    problems = {name: str(swept.problem) for name, swept in told.items()}
+    assert problems.pop("db01") == "None"
+    assert "another one than in known_hosts" in problems["changed"]
+    assert "is not known" in problems["unknown"]
+    assert all(problem != "None" for problem in problems.values())
+
+
+def test_a_full_disk_here_stops_the_host_whose_dump_found_no_room(sweeper: Sweeper) -> None:
+    sweeper.dump(1)
+    intake = replace(sweeper.config.intake, reserve_bytes=1 << 60)
+    full = replace(sweeper.config, intake=intake)
+    before, sweeper.config = sweeper.config, full
+    swept = sweeper.sweep()
+    assert "room" in str(swept.problem)
+    assert [each.is_fetched for each in swept.missing] == [False]
+    sweeper.config = before
+    assert [each.is_fetched for each in sweeper.sweep().missing] == [True]
+
+
+def test_a_missing_login_is_told_with_its_remedy(sweeper: Sweeper) -> None:
+    sweeper.rule(server="sudo -n /nowhere/sftp-server -R")
+    problem = str(sweeper.sweep().problem)
+    assert "`sudo -n /nowhere/sftp-server -R` does not speak sftp there" in problem
+    assert "SWEEPS in cas.conf(5)" in problem

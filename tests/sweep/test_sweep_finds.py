@@ -1,0 +1,242 @@
+"""Which files of a host are dumps, known ones, missing ones, or none of our business."""
+
+from __future__ import annotations
+
+import lzma
+import os
+import shutil
+import threading
+from pathlib import Path
+
+import pytest
+from made_crashes import CUT, FILTERED, FLAT, FULL
+from swept_hosts import Sweeper
+
+from cas.sweep.walk import Kind, kind_of_name
+
+LOGS = Path(__file__).parents[1] / "findings" / "logs"
+PANIC, OTHER = LOGS / "init-segfault.log", LOGS / "lustre-lbug.log"
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("vmcore", Kind.DUMP),
+        ("vmcore.flat", Kind.DUMP),
+        ("vmcore-incomplete", Kind.DUMP),
+        ("dump.202611301200", Kind.DUMP),
+        ("db01.kdump", Kind.DUMP),
+        ("vmcore-dmesg.txt", Kind.LOG),
+        ("vmcore-dmesg-incomplete.txt", Kind.LOG),
+        ("dmesg.202611301200", Kind.LOG),
+        ("dmesg-efi-170000000001001", Kind.LOG),
+        ("kexec-dmesg.log", None),
+        ("_usr_bin_python3.1000.crash", None),
+        ("vmlinux-6.1.gz", None),
+    ],
+)
+def test_files_count_by_the_names_that_dumpers_give(name: str, kind: Kind | None) -> None:
+    assert kind_of_name(name.encode()) is kind
+
+
+@pytest.mark.parametrize("name", [FULL, FILTERED, FLAT, CUT])
+def test_each_kind_of_file_is_fetched(sweeper: Sweeper, name: str) -> None:
+    dump = sweeper.dump(1, name)
+    swept = sweeper.sweep()
+    assert swept.problem is None
+    (missing,) = swept.missing
+    (file,) = sweeper.archive.read(missing.crash).files
+    path = sweeper.archive.file_path(missing.crash, str(file.digest))
+    assert path.read_bytes() == dump.read_bytes()
+    assert swept.read_bytes <= 64 << 10
+
+
+def test_a_better_file_of_a_known_crash_is_missing_and_a_lesser_one_is_not(
+    sweeper: Sweeper,
+) -> None:
+    sweeper.dump(1, CUT, "vmcore-incomplete")
+    assert len(sweeper.sweep().missing) == 1
+    full = sweeper.dump(1, FULL, "vmcore")
+    (missing,) = sweeper.sweep().missing
+    assert missing.path == str(full)
+    sweeper.dump(1, FILTERED, "vmcore.small")
+    assert not sweeper.sweep().missing
+    files = sweeper.archive.read(missing.crash).files
+    assert sorted(file.is_whole for file in files) == [False, True]
+
+
+def test_what_was_purged_here_does_not_come_back(sweeper: Sweeper) -> None:
+    from msgspec.structs import replace
+
+    sweeper.dump(1)
+    (missing,) = sweeper.sweep().missing
+    with sweeper.archive.changing(missing.crash) as draft:
+        files = tuple(replace(file, purged_s=1) for file in draft.info.files)
+        draft.info = replace(draft.info, files=files)
+    shutil.rmtree(sweeper.archive.path / "swept")
+    swept = sweeper.sweep()
+    assert (swept.known, swept.missing) == (1, [])
+
+
+def test_what_the_archive_does_not_know_any_more_is_missing_again(sweeper: Sweeper) -> None:
+    sweeper.dump(1)
+    (missing,) = sweeper.sweep().missing
+    shutil.rmtree(sweeper.archive.directory_of(missing.crash))
+    assert [each.crash for each in sweeper.sweep().missing] == [missing.crash]
+
+
+def test_known_files_are_not_opened_again_and_by_their_ids_cost_kilobytes(
+    sweeper: Sweeper,
+) -> None:
+    for number in range(3):
+        sweeper.dump(number)
+    sweeper.sweep()
+    again = sweeper.sweep()
+    assert (again.known, again.read_bytes) == (3, 0)
+    shutil.rmtree(sweeper.archive.path / "swept")
+    by_id = sweeper.sweep()
+    assert (by_id.known, by_id.missing) == (3, [])
+    assert 0 < by_id.read_bytes <= 3 * (64 << 10)
+
+
+def test_a_file_that_grows_between_two_looks_is_left_for_the_next_sweep(sweeper: Sweeper) -> None:
+    dump = sweeper.dump(1)
+    sweeper.rule(settle_s=1.0)
+    content, stop = dump.read_bytes(), threading.Event()
+
+    def grow() -> None:
+        with dump.open("ab") as file:
+            while not stop.wait(0.05):
+                file.write(b"more")
+                file.flush()
+
+    writer = threading.Thread(target=grow)
+    writer.start()
+    try:
+        swept = sweeper.sweep()
+    finally:
+        stop.set()
+        writer.join()
+    assert swept.missing == []
+    assert "the next sweep looks again" in sweeper.left(swept)[f"{dump.parent.name}/vmcore"]
+    assert swept.problem is None
+    dump.write_bytes(content)
+    assert len(sweeper.sweep().missing) == 1
+
+
+def test_a_kernel_log_counts_where_no_dump_lies_beside_it(sweeper: Sweeper) -> None:
+    dump = sweeper.dump(1)
+    shutil.copy(PANIC, dump.parent / "vmcore-dmesg.txt")
+    alone = sweeper.there / "pstore/dmesg.txt"
+    alone.parent.mkdir()
+    shutil.copy(PANIC, alone)
+    spoilt = sweeper.there / "spoilt"
+    spoilt.mkdir()
+    (spoilt / "vmcore").write_bytes(b"\x7fELF" + bytes(100))
+    shutil.copy(OTHER, spoilt / "vmcore-dmesg.txt")
+    swept = sweeper.sweep()
+    fetched = {Path(each.path) for each in swept.missing}
+    assert fetched == {dump, alone, spoilt / "vmcore-dmesg.txt"}
+    left = sweeper.left(swept)
+    assert left[f"{dump.parent.name}/vmcore-dmesg.txt"] == "the dump beside it has the log"
+    assert "core" in left["spoilt/vmcore"]
+    again = sweeper.sweep()
+    assert (again.missing, again.known, again.read_bytes) == ([], 3, 0)
+    assert sweeper.left(again) == left
+
+
+def test_a_log_that_tells_of_no_crash_and_what_is_no_dump_are_left(sweeper: Sweeper) -> None:
+    quiet = "\n".join(f"[    0.0000{n:02}] Linux version 6.1.0 boots" for n in range(40))
+    (sweeper.there / "dmesg.txt").write_text(quiet)
+    (sweeper.there / "vmcore").write_text("somebody's notes\n" * 100)
+    (sweeper.there / "vmcore.xz").write_bytes(lzma.compress(bytes(5000)))
+    (sweeper.there / "empty.kdump").touch()
+    swept = sweeper.sweep()
+    left = sweeper.left(swept)
+    assert (swept.missing, swept.problem) == ([], None)
+    assert left["dmesg.txt"] == "this kernel log tells of no crash"
+    assert left["vmcore.xz"].startswith("it is packed: cas upload sftp://")
+    assert set(left) == {"dmesg.txt", "vmcore", "vmcore.xz", "empty.kdump"}
+    assert swept.log
+    assert len(swept.log.read_text().splitlines()) == 4
+    assert sweeper.sweep().read_bytes == 0
+
+
+def test_foreign_files_links_and_pipes_are_not_opened(sweeper: Sweeper, tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.mkdir()
+    dump = sweeper.dump(1)
+    shutil.move(dump, secret / "vmcore")
+    (sweeper.there / "vmcore").symlink_to(secret / "vmcore")
+    (sweeper.there / "elsewhere").symlink_to(secret)
+    (sweeper.there / "loop").symlink_to(sweeper.there)
+    os.mkfifo(sweeper.there / "vmcore.1")
+    (sweeper.there / "customers.txt").write_text("none of our business")
+    swept = sweeper.sweep()
+    assert swept.missing == []
+    assert sweeper.left(swept) == {
+        "vmcore": "it is a symbolic link, which is not followed",
+        "vmcore.1": "it is a pipe",
+    }
+
+
+def test_a_configured_directory_may_be_a_link(sweeper: Sweeper, tmp_path: Path) -> None:
+    sweeper.dump(1)
+    (tmp_path / "crash").symlink_to(sweeper.there)
+    sweeper.rule(directories=(str(tmp_path / "crash"), "/nowhere/at/all"))
+    assert len(sweeper.sweep().missing) == 1
+
+
+def test_names_of_any_bytes_are_fetched_and_shown_on_one_line(sweeper: Sweeper) -> None:
+    dump = sweeper.dump(1)
+    name = os.fsencode(dump.parent) + b"/vmcore.\n\x1b[31m\xff"
+    os.rename(dump, name)  # noqa: PTH104  not UTF-8
+    swept = sweeper.sweep()
+    (missing,) = swept.missing
+    assert missing.path.isprintable()
+    (place,) = sweeper.archive.read(missing.crash).swept
+    assert place.path == missing.path
+    assert (sweeper.sweep().known, sweeper.sweep().read_bytes) == (1, 0)
+
+
+def test_clocks_of_hosts_are_not_believed(sweeper: Sweeper) -> None:
+    future = sweeper.dump(1)
+    os.utime(future, (4_000_000_000, 4_000_000_000))
+    past = sweeper.dump(2)
+    os.utime(past, (1, 1))
+    swept = sweeper.sweep()
+    assert len(swept.missing) == 2
+    times = {sweeper.archive.read(each.crash).swept[0].modified_s for each in swept.missing}
+    assert times == {4_000_000_000, 1}
+    assert sweeper.sweep().known == 2
+
+
+def test_limits_of_bytes_leave_the_older_ones_for_the_next_sweep(sweeper: Sweeper) -> None:
+    size = 0
+    for number in range(3):
+        dump = sweeper.dump(number)
+        os.utime(dump, (1_700_000_000 + number, 1_700_000_000 + number))
+        size = dump.stat().st_size
+    sweeper.rule(size_bytes=2 * size)
+    first = sweeper.sweep()
+    assert [Path(each.path).parent.name[-2:] for each in first.missing] == ["02", "01"]
+    assert (len(first.left), first.problem) == (1, None)
+    assert len(sweeper.sweep().missing) == 1
+    sweeper.dump(4)
+    sweeper.rule(size_bytes=size - 1)
+    assert "larger than" in str(sweeper.sweep().problem)
+
+
+def test_one_dump_on_two_hosts_is_fetched_once_and_both_are_noted(sweeper: Sweeper) -> None:
+    sweeper.dump(1)
+    (missing,) = sweeper.sweep(name="db01").missing
+    assert sweeper.sweep(name="db02").known == 1
+    places = sweeper.archive.read(missing.crash).swept
+    assert [place.host for place in places] == ["db01", "db02"]
+
+
+def test_a_dry_sweep_writes_nothing(sweeper: Sweeper) -> None:
+    sweeper.dump(1)
+    (missing,) = sweeper.sweep(fetches=False).missing
+    assert not missing.is_fetched
+    assert not sweeper.archive.path.exists()
