@@ -68,7 +68,9 @@ def enter_job(archive: Archive, report: Report, job: Job, *, is_verified: IsVeri
     sound = _sound_looks(archive, dump.crash_id, job)
     with archive.changing(dump.crash_id, _blank(report, dump), FOR_FILES_S) as draft:
         file = file_of(report, job, dump)
-        if job.stored and file.digest is not None and file.at is None:
+        if file.purged_s and any(each.digest == file.digest for each in draft.info.files):
+            file = next(each for each in draft.info.files if each.digest == file.digest)
+        elif job.stored and file.digest is not None and file.at is None:
             source, target = job.stored.vmcore, archive.file_path(dump.crash_id, file.digest)
             sure = frozenset(filter(None, (sound, *(each.looks for each in draft.info.files))))
             stays = replace(file, at=str(source.relative_to(archive.work_directory)))
@@ -184,6 +186,7 @@ def file_of(report: Report, job: Job, dump: Dump) -> File:
     """
     stored = job.stored
     there = stored.reference if stored else None
+    is_purged = stored and job.dump_purged and not stored.vmcore.exists()
     missing = (*(stored.missing if stored else ()), *dump.missing)
     digest = job.digest
     if stored and digest is None:
@@ -198,6 +201,7 @@ def file_of(report: Report, job: Job, dump: Dump) -> File:
         lacks="; ".join(located(lack.what, lack.offset) for lack in missing) or None,
         at=str(there.path) if there else None if stored else report.upload,
         added_s=int(report.started.timestamp()),
+        purged_s=int(job.dump_purged.timestamp()) if job.dump_purged and is_purged else None,
     )
 
 

@@ -47,6 +47,8 @@ class Job:
     """Whether a kernel log was judged without its kernel, since nobody has that."""
     files: Mapping[str, Fingerprint] = field(default_factory=dict)
     """What the job keeps and has published, by path below its directory."""
+    dump_purged: datetime | None = None
+    """When a purge was to remove its dump; where that is still there, it did not come to it."""
 
     @property
     def is_unfinished(self) -> bool:
@@ -95,6 +97,13 @@ class Job:
         return self.name_of(self.stored.vmcore)
 
     @property
+    def dump_paths(self) -> tuple[Path, ...]:
+        """The dump below the directory, or all parts of it; none where it stays elsewhere."""
+        if self.stored is None or self.stored.reference:
+            return ()
+        return tuple(dict.fromkeys((self.stored.vmcore, *self.stored.parts)))
+
+    @property
     def digest(self) -> str | None:
         """The digest of the dump, as it was when it was stored."""
         kept = self.fingerprint
@@ -114,6 +123,7 @@ class Job:
         facts["order"]["upload"] = str(self.order.upload)
         facts["order"]["more"] = [str(path) for path in self.order.more]
         facts["started"] = self.started.isoformat()
+        facts["dump_purged"] = self.dump_purged and self.dump_purged.isoformat()
         if self.stored:
             there = facts["stored"].pop("reference")
             name = self.dump_name or {**there, "path": str(self.stored.vmcore)}
@@ -172,6 +182,7 @@ def load_job(directory: Path) -> Job:
         found.verdict,
         found.lacks_kernel,
         {name: Fingerprint(one.size_bytes, one.digest) for name, one in found.files.items()},
+        found.dump_purged,
     )
 
 

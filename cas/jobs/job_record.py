@@ -7,7 +7,7 @@ from typing import Annotated
 from msgspec import Meta, field
 
 from cas.choices import Cause, EngineChoice, Fetch, Stage, Verdict
-from cas.files.record import Below, Count, FilePath, Record, Ticket, Whole
+from cas.files.record import Below, Count, FilePath, Record, Ticket, Time, Whole
 
 Digest = Annotated[str, Meta(pattern=r"^sha256(-4MiB)?:[0-9a-f]{64}(?!\n)$")]
 
@@ -76,3 +76,5 @@ class Job(Whole, frozen=True, kw_only=True):
     lacks_kernel: bool = False
     """Of a kernel log that was judged without its kernel."""
     files: dict[Below, Fingerprint] = field(default_factory=dict)
+    dump_purged: Time | None = None
+    """When a purge was about to remove the dump; the reports stay."""

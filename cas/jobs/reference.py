@@ -12,6 +12,7 @@ from cas.files.whole import read_regular
 from cas.jobs.job import STATE_LIMIT, Job, load_job
 from cas.jobs.work_directory import STATE, WorkDirectory, is_regular
 from cas.model.dump import Reference
+from cas.units import utc
 
 
 def looks(path: Path) -> tuple[int, int, int]:
@@ -55,7 +56,13 @@ def lack_of_dump(job: Job) -> str | None:
     if job.stored is None:
         return "has no dump yet"
     if job.stored.reference is None:
-        return None if is_regular(job.stored.vmcore) else "has no dump"
+        if is_regular(job.stored.vmcore):
+            return None
+        if job.dump_purged is None:
+            return "has no dump"
+        return (
+            f"has no dump any more: it was purged on {utc(job.dump_purged)}, its reports are there"
+        )
     path = job.stored.vmcore
     try:
         answering(path)

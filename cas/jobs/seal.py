@@ -138,7 +138,7 @@ def flaws(job: Job, *, with_digests: bool) -> Iterator[str]:
             elif with_digests and not sealed.fits(path):
                 flaw = "has another content than was sealed"
         except FileNotFoundError:
-            flaw = "is missing"
+            flaw = "" if job.dump_purged and path in job.dump_paths else "is missing"
         except OSError as error:
             flaw = f"cannot be read: {error.strerror}"
         if flaw:
