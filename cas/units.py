@@ -5,6 +5,7 @@ Files have times in UTC. What a terminal shows has the reader's own time beside 
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 
 _SIZES = ("KiB", "MiB", "GiB", "TiB", "PiB")
@@ -24,6 +25,20 @@ def human_size(size_bytes: int) -> str:
             break
         size, unit = size / 1024, larger
     return f"{size:.0f} {unit}" if unit == "bytes" else f"{size:.1f} {unit}"
+
+
+def bytes_of(text: str) -> int:
+    """Bytes of a size as it is typed; ``K``, ``M``, ``G`` and ``T`` stand for powers of 1024.
+
+    :raises ValueError: it is none
+
+    >>> bytes_of("64M"), bytes_of("16 GiB")
+    (67108864, 17179869184)
+    """
+    found = re.fullmatch(r"(\d+)\s*([KMGT]?)(i?B)?", text, re.IGNORECASE | re.ASCII)
+    if not found or int(found[1]) < 1:
+        raise ValueError("must be a size such as 64M or 16G")
+    return int(found[1]) << (10 * " KMGT".index(found[2].upper() or " "))
 
 
 def human_span(seconds: float) -> str:

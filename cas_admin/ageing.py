@@ -111,15 +111,7 @@ def older_than(days: int, now: datetime) -> datetime:
 
 def traces(work: WorkDirectory, records: Records) -> list[Trace]:
     """What was done here, and when: jobs, their mails and rows, runs of the build."""
-    found = []
-    for build in records.builds:
-        if build.kind is not RunKind.BUILD:
-            is_sure = build.kind is RunKind.ANSWERED_PURGE
-            found.append(Trace(build.started, "a purge", is_sure=is_sure))
-            continue
-        found.append(Trace(build.started, "a build"))
-        if build.ended:
-            found.append(Trace(build.ended, "a build"))
+    found = list(build_traces(records))
     for one in all_aged(work, records):
         directory = one.job.directory
         name = f"{directory.parent.name}/{directory.name}"
@@ -130,6 +122,25 @@ def traces(work: WorkDirectory, records: Records) -> list[Trace]:
                     Trace(file_time(_change_time(directory / mail)), f"the mail of {name}")
                 )
     return found
+
+
+def build_traces(records: Records) -> Iterator[Trace]:
+    """When builds and purges ran."""
+    for build in records.builds:
+        if build.kind is not RunKind.BUILD:
+            is_sure = build.kind is RunKind.ANSWERED_PURGE
+            yield Trace(build.started, "a purge", is_sure=is_sure)
+            continue
+        yield Trace(build.started, "a build")
+        if build.ended:
+            yield Trace(build.ended, "a build")
+
+
+def row_traces(records: Records) -> Iterator[Trace]:
+    """The same as `traces` as far as the database alone has it: no directory is looked at."""
+    yield from build_traces(records)
+    for directory, began in records.jobs.items():
+        yield Trace(began, f"{directory.parent.name}/{directory.name}")
 
 
 def held_jobs(work: WorkDirectory) -> dict[str, Held]:

@@ -5,6 +5,7 @@ Sizes are in bytes, times in UTC.
 
 from __future__ import annotations
 
+from cas.archive.record import CrashIdText
 from cas.commands.answers import Version
 from cas.files.record import Count, FilePath, Record, Time
 
@@ -126,6 +127,32 @@ class Check(Record, frozen=True, kw_only=True):
     version: Version
     jobs: Count
     flaws: tuple[Flaw, ...]
+
+
+class GoingCrash(Record, frozen=True, kw_only=True):
+    """A crash whose files go, or went."""
+
+    id: CrashIdText
+    size_bytes: Count
+    freed_bytes: Count
+
+
+class StayingCrash(Record, frozen=True, kw_only=True):
+    """A crash that keeps its files, and why."""
+
+    id: CrashIdText
+    reason: str
+    why: str
+
+
+class Purge(Record, frozen=True, kw_only=True):
+    """``cas-admin purge --json``, of the archive."""
+
+    version: Version
+    is_dry: bool
+    goes: tuple[GoingCrash, ...]
+    stays: tuple[StayingCrash, ...]
+    freed_bytes: Count
 
 
 class Bad(Record, frozen=True, kw_only=True):

@@ -10,7 +10,7 @@ from cas.commands.command_line import asked_for_help
 from cas.commands.invocation import WrongCommand
 from cas.commands.verb import ADMIN_VERBS, add_verbs, asked_verb, load_verb
 from cas.errors import UsageError
-from cas_admin.flags import build_options, purge_options
+from cas_admin.flags import BY_RULES, build_options, purge_options
 
 FLAGS = {"build": "build", "purge": "purge", "server": "host"}
 """The verb that each flag is short for."""
@@ -31,6 +31,7 @@ def admin_parser() -> argparse.ArgumentParser:
     purge_options(admin)
     # on the program only: a verb's defaults would hide what stands before the verb
     admin.set_defaults(days=None, yes=False, dry_run=False, unfinished=False, watch=None)
+    admin.set_defaults(**dict.fromkeys(BY_RULES))
     common_options(admin)
     add_verbs(admin, ADMIN_VERBS)
     return admin

@@ -41,6 +41,32 @@ def purge_options(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(*flags, action="store_true", default=argparse.SUPPRESS, help=text)
 
 
+CLASSIC = ("days", "yes", "dry_run", "unfinished")
+"""Options of the purge of jobs, by their names in the parsed command line."""
+BY_RULES = ("older", "larger", "keep_exemplar", "delete", "verbose", "json", "words")
+"""Those of the purge of the archive."""
+
+
+def retention_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of a purge of the archive, which stand behind the verb alone."""
+    quiet = argparse.SUPPRESS
+    parser.add_argument(
+        "--older", metavar="AGE", default=quiet, help="dumps of the archive that are so old"
+    )
+    parser.add_argument(
+        "--larger", metavar="SIZE", default=quiet, help="dumps of the archive that are larger"
+    )
+    for flags, text in (
+        (("--keep-exemplar",), "but the best dump of every signature"),
+        (("--delete",), "remove them, and do not only list them"),
+        (("-v", "--verbose"), "name each crash that stays, and why"),
+        (("--json",), "print everything as JSON"),
+    ):
+        parser.add_argument(*flags, action="store_true", default=quiet, help=text)
+    text = "dumps of the archive that are meant (see Specifications in cas(1))"
+    parser.add_argument("words", metavar="SPEC", nargs="*", help=text)
+
+
 def _days_of(text: str) -> int:
     if not text.isascii() or not text.isdigit():
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of days")

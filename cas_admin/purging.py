@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import errno
 import os
-import re
 import shutil
 import stat
 from collections import Counter
@@ -38,6 +36,7 @@ from cas.errors import CasError, JobBusy
 from cas.frozen import dataclass
 from cas.jobs.job import Job, job_name, load_job
 from cas.jobs.lock import lock_job
+from cas.jobs.mounted import require_one_file_system
 from cas.jobs.work_directory import PURGED, UNBORN_S, Entry, Kind, WorkDirectory
 from cas.report.result import crash_id_of
 from cas.settings.person import person
@@ -277,7 +276,7 @@ class Purging:
             job = load_job(directory)
             if job != one.job or ageing.held_for(job) != one.held_for:
                 raise JobBusy("it was gone on with meanwhile")
-            _require_one_file_system(directory)
+            require_one_file_system(directory)
             self._drop_from_archive(job, leases)
             # under another name it is no job any more, even if we are stopped half-way
             doomed = directory.rename(directory.with_name(PURGED + directory.name))
@@ -331,7 +330,7 @@ def _remove_tree(directory: Path) -> int:
     :raises OSError: something cannot be removed, or another file system is mounted there
     """
     with suppress(FileNotFoundError):  # another purge was faster
-        _require_one_file_system(directory)
+        require_one_file_system(directory)
         freed_bytes = _own_bytes(directory)
         shutil.rmtree(directory)
         return freed_bytes
@@ -353,29 +352,3 @@ def _own_bytes(directory: Path) -> int:
         if stat.S_ISDIR(state.st_mode) or names[file] >= state.st_nlink
     )
     return sum(state.st_blocks * BLOCK_BYTES for state in own)
-
-
-def _require_one_file_system(directory: Path) -> None:
-    place = directory.resolve()
-    if any(place == mount or place in mount.parents for mount in _mount_points()):
-        raise OSError(errno.EXDEV, "something is mounted in it", str(directory))
-    device = directory.lstat().st_dev
-    for parent, names, _ in os.walk(directory):
-        for name in names:
-            path = Path(parent, name)
-            if path.lstat().st_dev != device:
-                raise OSError(errno.EXDEV, "another file system is mounted in it", str(path))
-
-
-def _mount_points() -> Iterator[Path]:
-    """Where something is mounted; a part of the same file system is only known by this.
-
-    /proc/self/mountinfo: proc_pid_mountinfo(5), white space and backslashes in octal.
-    """
-    try:
-        lines = Path("/proc/self/mountinfo").read_bytes().splitlines()
-    except OSError:
-        return
-    for line in lines:
-        name = re.sub(rb"\\([0-7]{3})", lambda code: bytes([int(code[1], 8)]), line.split()[4])
-        yield Path(os.fsdecode(name))

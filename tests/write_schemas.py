@@ -37,6 +37,7 @@ ANSWERS: dict[str, type[record.Record]] = {
     "cas-admin host list --json": admin.Hosts,
     "cas-admin sweep --json": admin.Sweeps,
     "cas-admin check --json": admin.Check,
+    "cas-admin purge --json": admin.Purge,
 }
 STATUS = "cas-admin status --json"
 LS = "cas ls --json"
@@ -55,6 +56,7 @@ NAMES = {
     "cas-admin host list --json": "hosts.json",
     "cas-admin sweep --json": "sweep.json",
     "cas-admin check --json": "check.json",
+    "cas-admin purge --json": "purge.json",
     STATUS: "status.json",
     GLIDE: "glide.json",
 }

@@ -19,6 +19,7 @@ PROPERTIES: Mapping[str, str] = {
     "node": "name of the machine",
     "ticket": "its tickets, with commas between",
     "tickets": "its tickets, each",
+    "set_tickets": "those that somebody has set: they keep its files",
     "jobs": "its jobs, as TICKET/STAMP",
     "swept": "where sweeps have seen files of it, with host, path, size, modified, uid and gid",
     "hold": "who holds it, and why; it is not purged then",

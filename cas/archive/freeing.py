@@ -17,12 +17,15 @@ from msgspec.structs import replace
 from cas.archive.archive import Archive, Draft
 from cas.archive.crash_directories import BLOCK_BYTES, FILES, INFO, NotArchived, remove_file
 from cas.archive.crash_index import IndexBehind
-from cas.archive.record import Change, File, Info, file_rank
+from cas.archive.record import Change, File, Info, ToldFile, file_rank
 from cas.archive.shown import told_hold
 from cas.errors import CasError
 from cas.files.digest import Fingerprint
 from cas.files.lease import IN_USE
 from cas.files.whole import PART, sync_directory
+from cas.jobs.job import load_job
+from cas.jobs.layout import DUMP
+from cas.jobs.work_directory import is_regular
 
 YOUNG_S = 3600.0
 """What is younger may be about to be recorded."""
@@ -96,12 +99,12 @@ def drop_job(archive: Archive, crash_id: str, name: str, note: Change) -> Freed:
     :raises CasError: the archive cannot be changed
     """
     freed = Freed()
-    with suppress(NotArchived), _changing(archive, crash_id, freed) as draft:
+    with suppress(NotArchived), changing_freed(archive, crash_id, freed) as draft:
         require_free(draft.info, name)
         info = replace(draft.info, jobs=tuple(each for each in draft.info.jobs if each != name))
         if why_needed(info) is None:
             uploads = tuple(each for each in info.files if each.is_uploaded and _is_own(each))
-            info, draft.doomed = _without_files(archive, info, note, uploads)
+            info, draft.doomed = without_files(archive, info, note, uploads)
         draft.info = info
     return freed
 
@@ -114,12 +117,12 @@ def drop_files(archive: Archive, crash_id: str, before_s: float, note: Change) -
     :raises CasError: the archive cannot be changed
     """
     freed = Freed()
-    with kept_for_nobody(archive, crash_id), _changing(archive, crash_id, freed) as draft:
+    with kept_for_nobody(archive, crash_id), changing_freed(archive, crash_id, freed) as draft:
         if why := why_needed(draft.info):
             raise StillNeeded(f"the crash {crash_id} stays: {why}")
         if youngest_s(draft.info) >= before_s:
             raise StillNeeded(f"the crash {crash_id} stays: another file of it came")
-        draft.info, draft.doomed = _without_files(archive, draft.info, note)
+        draft.info, draft.doomed = without_files(archive, draft.info, note)
     return freed
 
 
@@ -131,7 +134,7 @@ def drop_lesser(archive: Archive, crash_id: str, before_s: float, note: Change) 
     :raises CasError: the archive cannot be changed
     """
     freed = Freed()
-    with kept_for_nobody(archive, crash_id), _changing(archive, crash_id, freed) as draft:
+    with kept_for_nobody(archive, crash_id), changing_freed(archive, crash_id, freed) as draft:
         info = draft.info
         lesser, best = lesser_files(archive, info, before_s), info.best_file
         if not lesser or best is None or best.digest is None:
@@ -217,7 +220,27 @@ def leftovers_of(archive: Archive, info: Info, now_s: float) -> list[Path]:
     purged = {file.digest.partition(":")[2] for file in info.files if file.purged_s and file.digest}
     found = [path for path in _files_in(directory) if path.name.endswith(PART)]
     found += [path for path in _files_in(directory / FILES) if path.name not in kept]
-    return [path for path in found if path.name in purged or _is_old(path, now_s)]
+    found = [path for path in found if path.name in purged or _is_old(path, now_s)]
+    return found + _purged_in_jobs(archive, info)
+
+
+def _purged_in_jobs(archive: Archive, info: Info) -> list[Path]:
+    """Files that lie in their jobs alone and were to go when a purge was stopped."""
+    return [
+        path
+        for file in info.files
+        if file.purged_s and file.at and not is_elsewhere(file)
+        for path in (archive.work_directory / file.at,)
+        if is_regular(path) and _is_purged_of(path.parents[1], path)
+    ]
+
+
+def _is_purged_of(directory: Path, path: Path) -> bool:
+    """Whether a job says that its dump, which this is, was to be purged."""
+    with suppress(CasError, OSError):
+        job = load_job(directory)
+        return job.dump_purged is not None and any(each.samefile(path) for each in job.dump_paths)
+    return False
 
 
 def remove_leftovers(archive: Archive, crash_id: str, now_s: float) -> Iterator[tuple[Path, int]]:
@@ -227,9 +250,11 @@ def remove_leftovers(archive: Archive, crash_id: str, now_s: float) -> Iterator[
     :raises CasError: the archive cannot be changed
     """
     with kept_for_nobody(archive, crash_id), archive.alone_with(crash_id) as directory:
+        info = archive.read(crash_id) if archive.has_record(crash_id) else None
         for path in leftovers(archive, crash_id, now_s):
             if path != directory:
-                yield path, remove_file(path)
+                in_jobs = _names_in_jobs(archive, info, path) if info else []
+                yield path, sum(map(remove_file, (*in_jobs, path)))
                 continue
             (directory / IN_USE).unlink(missing_ok=True)
             for each in (directory / FILES, directory):
@@ -239,8 +264,20 @@ def remove_leftovers(archive: Archive, crash_id: str, now_s: float) -> Iterator[
             yield directory, 0
 
 
+def _names_in_jobs(archive: Archive, info: Info, path: Path) -> list[Path]:
+    """The other names of a file that was purged, in jobs that say so too."""
+    return [
+        Path(dump)
+        for name in info.jobs
+        for dump in dumps_in(f"{archive.work_directory}/{name}")
+        if path.lstat().st_nlink > 1 and path.samefile(dump) and Path(dump) != path
+        if _is_purged_of(archive.work_directory / name, path)
+    ]
+
+
 @contextmanager
-def _changing(archive: Archive, crash_id: str, freed: Freed) -> Iterator[Draft]:
+def changing_freed(archive: Archive, crash_id: str, freed: Freed) -> Iterator[Draft]:
+    """A crash of which files go; what that has freed is added, also by whoever is stopped."""
     draft = None
     try:
         with archive.changing(crash_id) as draft:
@@ -272,6 +309,18 @@ def _files_in(directory: Path) -> list[Path]:
     except OSError:
         return []
     return [directory / name for name in sorted(names)]
+
+
+def dumps_in(job: str) -> list[str]:
+    """The files in the directory of a job's dump."""
+    place = f"{job}/{DUMP}"
+    try:
+        if not stat.S_ISDIR(os.lstat(place).st_mode):
+            return []
+        with os.scandir(place) as entries:
+            return [each.path for each in entries if each.is_file(follow_symlinks=False)]
+    except OSError:
+        return []
 
 
 def _is_old(path: Path, now_s: float) -> bool:
@@ -309,12 +358,12 @@ def _purged(file: File, now_s: int) -> File:
     return replace(file, purged_s=now_s, looks=None)
 
 
-def is_elsewhere(file: File) -> bool:
+def is_elsewhere(file: ToldFile) -> bool:
     """Whether it stays where it was submitted: it is not ours to purge."""
     return file.at is not None and (file.at.startswith("/") or "://" in file.at)
 
 
-def _without_files(
+def without_files(
     archive: Archive, info: Info, note: Change, but: tuple[File, ...] = ()
 ) -> tuple[Info, list[Path]]:
     """A crash whose files are noted as purged, and those of the archive itself, to be removed.

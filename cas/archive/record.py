@@ -142,7 +142,7 @@ class Info(Record, frozen=True, kw_only=True):
         return msgspec.structs.replace(self, changes=changes)
 
 
-def file_rank(file: File) -> tuple[Any, ...]:
+def file_rank(file: ToldFile) -> tuple[Any, ...]:
     """By what the best file is chosen: the greatest is it."""
     is_kept = file.purged_s is None
     is_log = file.format == "kernel log"

@@ -29,6 +29,7 @@ def shown_info(info: Info, dump: str | None) -> dict[str, Any]:
         "weak": info.is_weak,
         "ticket": ",".join(info.tickets) or None,
         "tickets": list(info.tickets) or None,
+        "set_tickets": list(info.set_tickets) or None,
         "jobs": list(info.jobs) or None,
         "swept": [_told_place(each) for each in info.swept] or None,
         "hold": [told_hold(each) for each in info.holds] or None,

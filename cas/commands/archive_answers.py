@@ -57,6 +57,7 @@ class CrashInfo(Record, frozen=True, kw_only=True):
     weak: bool
     ticket: str | None = None
     tickets: tuple[str, ...] = ()
+    set_tickets: tuple[str, ...] = ()
     jobs: tuple[JobName, ...] = ()
     swept: tuple[CrashPlace, ...] = ()
     hold: tuple[str, ...] = ()

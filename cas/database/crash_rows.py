@@ -127,6 +127,21 @@ class CrashRows:
             for *line, presence, info in _streamed(connection, selected(selection, columns)):
                 yield CrashLine(*line), presence, info
 
+    def records(self, selection: Selection) -> Iterator[tuple[CrashLine, int, str]]:
+        """The same with when each was added, in seconds since 1970, and ``info``."""
+        columns = (*LINE, crashes.c.added_s, crashes.c.info)
+        with self._database.reading() as connection:
+            for *line, added_s, info in _streamed(connection, selected(selection, columns)):
+                yield CrashLine(*line), added_s, info
+
+    def came(self, span_s: int) -> list[tuple[str, int]]:
+        """Of the crashes that were added within so many seconds one: its id, and when, in seconds
+        since 1970."""
+        query = select(func.min(crashes.c.id), func.max(crashes.c.added_s))
+        query = query.group_by(crashes.c.added_s / span_s)
+        with self._database.reading() as connection:
+            return [(crash_id, added_s) for crash_id, added_s in connection.execute(query)]
+
     def count(self, selection: Selection) -> int:
         """How many crashes are meant."""
         chosen = selected(selection, (crashes.c.id,)).subquery()

@@ -29,6 +29,7 @@ from cas.settings.rules import (
     Supervision,
     SweepRules,
 )
+from cas.units import bytes_of
 
 SECRET = frozenset({"database", "debuginfod"})
 """Directives whose value may hold a password."""
@@ -380,14 +381,6 @@ def _seconds(value: str) -> float:
     return float(value)
 
 
-def _size(value: str) -> int:
-    """Bytes; ``K``, ``M``, ``G`` and ``T`` stand for powers of 1024."""
-    found = re.fullmatch(r"(\d+)\s*([KMGT]?)(i?B)?", value, re.IGNORECASE | re.ASCII)
-    if not found or int(found[1]) < 1:
-        raise ValueError("must be a size such as 64M or 16G")
-    return int(found[1]) << (10 * " KMGT".index(found[2].upper() or " "))
-
-
 def _endpoint(value: str) -> str:
     (url,) = _urls(value) or ("",)
     if not url:
@@ -405,7 +398,7 @@ _SWEEP_DIRECTIVES: dict[str, tuple[str, Callable[[str], Any]]] = {
     "directories": ("directories", _directories_there),
     "sftpServer": ("server", str),
     "time": ("time_s", _seconds),
-    "bytes": ("size_bytes", _size),
+    "bytes": ("size_bytes", bytes_of),
     "settle": ("settle_s", _seconds),
     "answerTime": ("answer_s", _seconds),
 }
@@ -420,11 +413,11 @@ _DIRECTIVES: dict[str, tuple[str, Callable[[str], Any]]] = {
     "packageTimeout": ("packages.timeout_s", _seconds),
     "signatures": ("packages.signatures", _one_of("ignore", "report", "require")),
     "keys": ("packages.keys", _absolute),
-    "cacheLimit": ("cache.limit_bytes", _size),
-    "cacheTarget": ("cache.target_bytes", _size),
+    "cacheLimit": ("cache.limit_bytes", bytes_of),
+    "cacheTarget": ("cache.target_bytes", bytes_of),
     "cacheDays": ("cache.days", _positive),
     "debuginfod": ("debuginfod.urls", _urls),
-    "debuginfodLimit": ("debuginfod.file_bytes", _size),
+    "debuginfodLimit": ("debuginfod.file_bytes", bytes_of),
     "debuginfodTimeout": ("debuginfod.timeout_s", _seconds),
     "debugs": ("debugs", _absolute),
     "debugLevel": ("debug_level", _one_of("DEBUG", "INFO")),
@@ -439,7 +432,7 @@ _DIRECTIVES: dict[str, tuple[str, Callable[[str], Any]]] = {
     "mailFrom": ("mail.sender", str),
     "mailSections": ("mail.sections", _list_of_words),
     "mailReport": ("mail.attaches_report", _yes_no),
-    "mailReportLimit": ("mail.attachment_bytes", _size),
+    "mailReportLimit": ("mail.attachment_bytes", bytes_of),
     "database": ("database", lambda value: value if "://" in value else str(_absolute(value))),
     "sshkey": ("sshkey", _absolute),
     "store": ("store", _absolute),
@@ -459,12 +452,12 @@ _DIRECTIVES: dict[str, tuple[str, Callable[[str], Any]]] = {
     "hostWait": ("hosts.wait_s", _seconds),
     "hostKeepalive": ("hosts.keepalive_s", _seconds),
     "hostDirectory": ("hosts.directory", _on_host),
-    "hostCacheLimit": ("hosts.cache_bytes", _size),
+    "hostCacheLimit": ("hosts.cache_bytes", bytes_of),
     "crash": ("crash", str),
     "crash_32": ("crash_for_arch", _absolute),
     "buffersize": (
         "buffer_size_bytes",
-        lambda value: None if value.lower() == "none" else _size(value),
+        lambda value: None if value.lower() == "none" else bytes_of(value),
     ),
     "sandbox": ("supervision.sandbox", _one_of("auto", "bwrap", "none")),
     "commandTimeout": ("supervision.command_s", _seconds),
@@ -473,16 +466,16 @@ _DIRECTIVES: dict[str, tuple[str, Callable[[str], Any]]] = {
     "stopInterval": ("supervision.stop_s", _seconds),
     "respawnInterval": ("supervision.respawn_s", _seconds),
     "attempts": ("supervision.attempts", _positive),
-    "sectionLimit": ("supervision.section_bytes", _size),
-    "memoryLimit": ("supervision.memory_bytes", _size),
+    "sectionLimit": ("supervision.section_bytes", bytes_of),
+    "memoryLimit": ("supervision.memory_bytes", bytes_of),
     "cpuLimit": ("supervision.cpu_s", _seconds),
-    "fileLimit": ("supervision.file_bytes", _size),
+    "fileLimit": ("supervision.file_bytes", bytes_of),
     "processLimit": ("supervision.processes", _positive),
-    "unpackLimit": ("intake.unpack_bytes", _size),
-    "diskReserve": ("intake.reserve_bytes", _size),
+    "unpackLimit": ("intake.unpack_bytes", bytes_of),
+    "diskReserve": ("intake.reserve_bytes", bytes_of),
     "memberLimit": ("intake.members", _positive),
     "depthLimit": ("intake.depth", _positive),
-    "sidecarLimit": ("intake.sidecar_bytes", _size),
+    "sidecarLimit": ("intake.sidecar_bytes", bytes_of),
     "privateAddresses": ("private_addresses", _yes_no),
     "fetch": ("fetch", lambda value: Fetch(_one_of(*Fetch)(value))),
     "fetchTimeout": ("fetch_timeout_s", _seconds),

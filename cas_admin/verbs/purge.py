@@ -1,4 +1,7 @@
-"""``cas-admin -p``: remove the program's own job directories once they are old enough."""
+"""``cas-admin -p``: remove the program's own job directories once they are old enough.
+
+With rules, ``--older`` and the like, ``cas-admin purge`` is about the dumps of the archive.
+"""
 
 from __future__ import annotations
 
@@ -7,16 +10,16 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from cas.commands import Done, Output, World
-from cas.errors import CasError, Refused
+from cas.errors import CasError, Refused, UsageError
 from cas.text import count
 from cas.units import human_size
-from cas_admin.flags import purge_options
+from cas_admin.flags import BY_RULES, CLASSIC, purge_options, retention_options
 
 if TYPE_CHECKING:
     from cas_admin.purging import Old, Purging, Remains
 
 PLACE = 2
-HELP = "the same as -p"
+HELP = "the same as -p; by rules: free the archive of dumps"
 EXAMPLE = "cas-admin purge -d DAYS removes by age"
 QUESTION = "You are about to purge data, is this what you really want to do? [Y/y/N/n]: "
 
@@ -24,9 +27,28 @@ QUESTION = "You are about to purge data, is this what you really want to do? [Y/
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
     purge_options(parser)
+    retention_options(parser)
 
 
 def run(options: argparse.Namespace, world: World) -> Output:
+    """Remove old jobs, or dumps of the archive.
+
+    :raises UsageError: options of both
+    """
+    if not any(getattr(options, name) for name in BY_RULES):
+        return (yield from _purge_jobs(options, world))
+    from cas_admin.retaining import purge_archive
+
+    if any(getattr(options, name) not in (None, False) for name in CLASSIC):
+        raise UsageError(
+            "-d, -y, -n and --unfinished purge jobs, --older and the like dumps of the archive: "
+            "one at a time",
+            hint="cas-admin purge --older 1y lists what would go, and --delete removes it",
+        )
+    return (yield from purge_archive(options, world))
+
+
+def _purge_jobs(options: argparse.Namespace, world: World) -> Output:
     """Ask, then remove what is older than the limit.
 
     With ``--yes`` nobody is asked, and only that goes whose age is beyond doubt.

@@ -131,12 +131,16 @@ _cas_admin() {
     COMPREPLY=()
     case $previous in
         --config) _cas_files "$current"; return ;;
-        -d | --days) return ;;
+        -d | --days | --older | --larger) return ;;
     esac
     case $(_cas_verb build purge resume index reprocess check status kernels known cache host sweep) in
         host) _cas_admin_host "$current"; return ;;
         cache) _cas_admin_cache "$current"; return ;;
-        purge) words='-d --days -y --yes -n --dry-run --unfinished --config --debug -h --help' ;;
+        purge)
+            [[ $current == -* ]] || { _cas_files "$current"; _cas_tickets "$current" jobs; return; }
+            words='-d --days -y --yes -n --dry-run --unfinished --older --larger --keep-exemplar
+                --delete -v --verbose --json --config --debug -h --help'
+            ;;
         check) words='--quick --json --config --debug -h --help' ;;
         build) words='--watch --config --debug -h --help' ;;
         resume | index) words='--config --debug -h --help' ;;

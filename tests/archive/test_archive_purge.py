@@ -5,7 +5,6 @@ from __future__ import annotations
 import getpass
 import json
 import os
-import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -16,12 +15,10 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from stored_crashes import CUT, DAY_S, FILTERED, WHOLE, files, keep_busy, opened, place, put
 
-from cas.archive.archive import Archive
 from cas.archive.freeing import remove_leftovers
-from cas.archive.record import File, Info, info_of
-from cas.database.store import Store
-from cas.files.digest import Fingerprint
+from cas.archive.record import File, info_of
 from cas.units import human_size
 from cas_admin.archive_purging import look_through
 from cas_admin.purging import Purging
@@ -29,7 +26,6 @@ from cas_admin.purging import Purging
 from installed import COMMANDS, Site, needs
 
 PURGE = ("-p", "-d", "0", "--unfinished", "--yes")
-DAY_S = 24 * 60 * 60
 
 
 @pytest.fixture
@@ -53,61 +49,19 @@ def info(site: Site, crash_id: str) -> dict[str, object]:
     return found
 
 
-def place(site: Site, crash_id: str) -> Path:
-    return site.jobs / ".archive" / "objects" / crash_id[:2] / crash_id
-
-
-def files(site: Site, crash_id: str) -> list[Path]:
-    return sorted((place(site, crash_id) / "files").iterdir())
-
-
-def opened(site: Site) -> Archive:
-    config = site.world().config
-    return Archive.of(config, Store(config.database))
-
-
 def freed(output: str) -> str:
     *_, last = output.splitlines()
     assert last.endswith(" freed"), output
     return last.removesuffix(" freed")
 
 
-def put(site: Site, crash_id: str, contents: dict[bytes, File], days: float) -> None:
-    """A crash that came without a job, as long ago; each file may say how it differs."""
-    archive, came = opened(site), int(time.time() - days * DAY_S)
-    blank = Info(id=crash_id, time_s=came, added_s=came)
-    with archive.changing(crash_id, lambda: blank) as draft:
-        files = []
-        for content, file in contents.items():
-            path = archive.directory_of(crash_id) / "files" / "new"
-            path.write_bytes(content)
-            digest = Fingerprint.of(path).digest
-            path.rename(path.with_name(digest.partition(":")[2]))
-            files.append(
-                msgspec.structs.replace(
-                    file, digest=digest, size_bytes=len(content), added_s=came + file.added_s
-                )
-            )
-        draft.info = msgspec.structs.replace(draft.info, files=tuple(files))
-
-
-WHOLE = File(name="vmcore", digest=None, size_bytes=0, format="ELF", is_whole=True, added_s=0)
-CUT = msgspec.structs.replace(WHOLE, is_whole=False, lacks="the end")
-FILTERED = msgspec.structs.replace(WHOLE, dump_level=31)
 ID = "0123456789abcdef" * 2
 
 
 @pytest.fixture
 def busy(site: Site) -> Site:
     """One where something was done every twenty days."""
-    site.settings["database"] = str(site.directory / "cas.db")
-    opened(site).store.builds.last()
-    with sqlite3.connect(site.settings["database"]) as database:
-        database.executemany(
-            "INSERT INTO builds (kind, started, counts) VALUES ('build', datetime('now', ?), '{}')",
-            [(f"-{days} days",) for days in range(1, 400, 20)],
-        )
-    database.close()
+    keep_busy(site)
     return site
 
 
