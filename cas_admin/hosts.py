@@ -31,7 +31,10 @@ class HostNotRegistered(UsageError):
 class HostTaken(UsageError):
     """A host is registered for another purpose."""
 
-    hint = "for both purposes give it with its port the second time: cas-admin host add NAME:22"
+    hint = (
+        "for the new purpose alone: cas-admin host remove NAME, then add it again; for both add it"
+        " with its port: NAME:22"
+    )
 
 
 class NoCandidates(CasError):

@@ -42,6 +42,7 @@ class Sweeping:
         """
         world, progress = self.world, self.world.progress
         hosts = _swept_hosts(names, HostRegistry.of(world.config).swept())
+        self._warn_of_strange_sections()
         if not hosts:
             progress.say(f"no host is registered to be swept; to register one: {ADD}")
         archive = Archive.of(world.config)
@@ -58,6 +59,13 @@ class Sweeping:
         if self.as_json:
             yield json_text({"version": VERSION, "hosts": list(map(_as_json, told))}, indent=1)
         return FAILED if any(each.problem for each in told) else 0
+
+    def _warn_of_strange_sections(self) -> None:
+        config = self.world.config
+        known = {name for host in HostRegistry.of(config).all() for name in (host.name, str(host))}
+        for name in sorted(config.sweeps.keys() - known - {""}):
+            said = f"cas.conf has a section [sweep {name}], but no such host is registered"
+            self.world.progress.warn(said)
 
     def _told(self, hosts: Sequence[Host], archive: Archive) -> Generator[str, None, list[Swept]]:
         """What came of each host, which is printed."""
