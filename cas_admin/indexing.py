@@ -24,7 +24,7 @@ from cas.dump import SEARCH_BYTES, identify
 from cas.errors import CasError
 from cas.frozen import dataclass
 from cas.jobs.job import Job, job_name, load_job
-from cas.jobs.work_directory import is_gone
+from cas.jobs.work_directory import WorkDirectory, is_gone
 from cas.model.answer import FirstAnswer
 from cas.model.archived import IndexedCrash
 from cas.model.dump import Dump
@@ -137,16 +137,22 @@ def _is_archived(archive: Archive, crash_id: str, job: Job) -> bool:
 def index_archive(archive: Archive, world: World) -> Indexed:
     """Enter every crash into the index, and take out what the archive has not.
 
-    Jobs that are gone go from their crashes, too.
+    Jobs that are gone go from their crashes, too; not where all seem to be, and the archive is
+    elsewhere: then the work directory may not be mounted.
 
     :raises TryAgain: the database is of no use now
     """
     counts = Counter[str]()
+    has_jobs = archive.path.is_relative_to(archive.work_directory) or any(
+        WorkDirectory.of(world.config).jobs()
+    )
 
     def entries() -> Iterator[IndexedCrash]:
         for crash_id in archive.ids():
             try:
-                entry = archive.index.entry_of(without_gone_jobs(archive, crash_id))
+                info = without_gone_jobs(archive, crash_id) if has_jobs else archive.read(crash_id)
+                counts["jobless"] += bool(info.jobs and not has_jobs)
+                entry = archive.index.entry_of(info)
             except NotArchived:  # a directory that was made by somebody who was stopped
                 continue
             except CasError as error:
@@ -160,6 +166,12 @@ def index_archive(archive: Archive, world: World) -> Indexed:
     for crash_id in archive.store.crashes.all_ids():
         if not archive.has_record(crash_id):
             archive.store.crashes.remove_crash(crash_id)
+    if number := counts["jobless"]:
+        crashes = "1 crash names" if number == 1 else f"{number:,} crashes name"
+        world.progress.warn(
+            f"{archive.work_directory} has no job, and {crashes} some, which are kept: is it "
+            "mounted? they go with the next cas-admin index once there is a job"
+        )
     return Indexed(counts["entered"], counts["unreadable"])
 
 

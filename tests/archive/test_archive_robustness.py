@@ -182,6 +182,23 @@ def test_a_job_that_was_removed_by_hand_leaves_its_crash_with_the_next_index(
     assert site.admin("check").returncode == 0
 
 
+def test_jobs_of_a_work_directory_that_is_not_mounted_stay_in_their_crashes(
+    site: Site, vmcore_b: Path
+) -> None:
+    site.settings["store"] = str(site.directory / "store")
+    crash_id = archived(site, vmcore_b)
+    before = site.cas("info", crash_id).stdout
+    away = site.jobs.rename(site.directory / "away")
+    site.jobs.mkdir(mode=0o700)
+    done = site.admin("index")
+    assert f"{site.jobs} has no job, and 1 crash names some, which are kept" in done.stderr
+    site.jobs.rmdir()
+    away.rename(site.jobs)
+    done = site.admin("index")
+    assert "is it mounted?" not in done.stderr
+    assert site.cas("info", crash_id).stdout == before
+
+
 @pytest.mark.parametrize("at", [("link", 1), pytest.param(("rename", 2), marks=pytest.mark.long)])
 def test_old_jobs_are_taken_over_by_the_run_after_one_that_was_killed(
     site: Site, vmcore_b: Path, at: tuple[str, int]
