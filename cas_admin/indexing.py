@@ -166,6 +166,7 @@ def index_archive(archive: Archive, world: World) -> Indexed:
     for crash_id in archive.store.crashes.all_ids():
         if not archive.has_record(crash_id):
             archive.store.crashes.remove_crash(crash_id)
+    archive.index.note_complete()
     if number := counts["jobless"]:
         crashes = "1 crash names" if number == 1 else f"{number:,} crashes name"
         world.progress.warn(

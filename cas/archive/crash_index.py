@@ -27,6 +27,8 @@ from cas.frozen import dataclass
 from cas.model.archived import EVERY, IndexedCrash, Selection
 
 _UNINDEXED = "unindexed"
+_LOST = "lost"
+"""A note that is of no crash: the database was lost, and not everything is in the new one."""
 
 
 class IndexBehind(TryAgain):
@@ -59,6 +61,7 @@ class CrashIndex:
         :raises IndexBehind: the database cannot be used
         """
         try:
+            self._note_loss()  # with this crash the new database will look like any other
             self.store.crashes.put([self.entry_of(info)])
         except CasError as error:
             raise IndexBehind(str(error)) from error
@@ -81,6 +84,17 @@ class CrashIndex:
             except ArchiveDamaged:  # the others are of use all the same
                 continue
 
+    def is_lost(self) -> bool:
+        """Whether the database was lost, and nobody has entered every crash into the new one.
+
+        :raises TryAgain: the database is of no use now
+        """
+        return os.path.lexists(self._note(_LOST)) or self._note_loss()
+
+    def note_complete(self) -> None:
+        """Note that the database has every crash."""
+        self._forget_note(_LOST)
+
     def entry_of(self, info: Info) -> IndexedCrash:
         """What the index keeps of a crash."""
         best = info.best_file
@@ -101,6 +115,23 @@ class CrashIndex:
                     found[crash_id] = now
         if found:
             self.store.crashes.note_presence(found.items())
+
+    def _note_loss(self) -> bool:
+        """Note that the database knows nothing of what it should have known, if that is so."""
+        known = self.store.crashes
+        if known.count(Selection(limit=1)):
+            return False
+        for crash_id in self.directories.ids():
+            with suppress(CasError):  # what cannot be read is in no database
+                self.directories.read(crash_id)
+                if not self.awaits(crash_id):
+                    # whoever has entered it since has taken its note away after that
+                    if known.count(Selection(ids=(crash_id,))):
+                        return False
+                    with suppress(OSError):  # who may not write here sees it all the same
+                        self.note_change(_LOST)
+                    return True
+        return False
 
     def _note(self, crash_id: str) -> Path:
         return self.directories.path / _UNINDEXED / crash_id

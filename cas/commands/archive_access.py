@@ -13,17 +13,16 @@ from cas.settings.person import person
 
 
 def opened_archive(world: World) -> Archive:
-    """The archive, whose index has all that is recorded; a new one, of a lost database, is told.
+    """The archive, whose index has all that is recorded; where the database was lost that is told.
 
     :raises TryAgain: the database is of no use now
     """
     archive = Archive.of(world.config)
     archive.index.catch_up()
-    has_none = next(archive.ids(), None) is None
-    if not has_none and not archive.store.crashes.count(Selection(limit=1)):
+    if archive.index.is_lost():
         world.progress.warn(
-            "the database knows no crash, though the archive has some; run: cas-admin index, then: "
-            "cas-admin -b"
+            "the database is a new one, which does not know every crash of the archive; run: "
+            "cas-admin index, then: cas-admin -b"
         )
     return archive
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from cas.archive.archive import Archive
 from cas.archive.crash_directories import INFO, NotArchived
 from cas.archive.record import File, Info
 from cas.choices import Presence
+from cas.database.store import Store
 from cas.errors import Refused
 from cas.model.archived import EVERY
 
@@ -104,6 +106,19 @@ def test_a_note_of_a_crash_without_a_record_goes(
     assert not archive.index.awaits(BLANK.id)
     with pytest.raises(NotArchived):
         archive.read(BLANK.id)
+
+
+def test_a_lost_database_is_known_as_such_until_every_crash_was_entered(archive: Archive) -> None:
+    put(archive)
+    assert not archive.index.is_lost()
+    lost = dataclasses.replace(archive, store=Store(str(archive.work_directory / "new")))
+    other = msgspec.structs.replace(BLANK, id="cd" * 16)
+    with lost.changing(other.id, lambda: other):
+        pass
+    assert len(tickets(lost)) == 1
+    assert lost.index.is_lost()
+    lost.index.note_complete()
+    assert not lost.index.is_lost()
 
 
 def test_a_crash_whose_directory_went_before_the_lock_is_made_anew(
