@@ -1,7 +1,8 @@
 """Which crashes of the archive the words of a command mean.
 
-A word with ``=`` is a constraint. Any other means a ticket, ``TICKET/STAMP`` or ``TICKET/latest``,
-then a file on this machine, then the beginning of an id; one that may mean two of them is listed.
+A URL is that of a dump on a server, and a word with ``=`` a constraint. Any other means a ticket,
+``TICKET/STAMP`` or ``TICKET/latest``, then a file on this machine, then the beginning of an id; one
+that may mean two of them is listed.
 What lies beside the user by chance, under a bare name and neither a dump nor a job, is not meant
 where something else may be.
 """
@@ -29,6 +30,7 @@ from cas.commands.invocation import World, file_of
 from cas.commands.mistakes import without_secrets
 from cas.commands.specification import LATEST, ticket_and_stamp
 from cas.errors import NotADump, UsageError
+from cas.fetch.url import is_url
 from cas.files.whole import is_there
 from cas.frozen import dataclass
 from cas.jobs.work_directory import STATE, is_ticket
@@ -92,7 +94,8 @@ def leading_crashes(words: Sequence[str], world: World, archive: Archive) -> Mea
     first = words[0] if words else ""
     if words and not first:
         raise Garbage("a word is empty", hint="is the variable set that stands there?")
-    meant = _meaning(first, world, archive) if first and "=" not in first else None
+    is_constraint = "=" in first and not is_url(first)
+    meant = _meaning(first, world, archive) if first and not is_constraint else None
     start = 0 if meant is None else 1
     number = start + _count_constraints(words[start:])
     constraints = words[start:number]
@@ -135,6 +138,8 @@ def _count_constraints(words: Sequence[str]) -> int:
 
 def _meaning(word: str, world: World, archive: Archive) -> Selection | None:
     """What a word means by itself; ``None``: nothing."""
+    if is_url(word) and not is_there(file_of(word)):
+        return _of_url(word, world)
     found = dict[str, Selection]()
     crashes = archive.store.crashes
     if form := ticket_and_stamp(word):
@@ -190,6 +195,16 @@ def _of_file(path: Path, world: World, *, is_sought: bool) -> Selection | None:
     except NotADump as error:
         if not is_sought:
             return None
+        raise Garbage(str(error), hint=error.hint) from error
+
+
+def _of_url(address: str, world: World) -> Selection:
+    """The crash of a dump on a server, of which as much is read as that takes."""
+    from cas.commands.uploaded import crash_id_of_url
+
+    try:
+        return Selection(ids=(crash_id_of_url(address, world).value,))
+    except NotADump as error:
         raise Garbage(str(error), hint=error.hint) from error
 
 
