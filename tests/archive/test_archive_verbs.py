@@ -13,6 +13,9 @@ import jsonschema
 import pytest
 from write_schemas import closed, path_of
 
+from cas.commands.meant_job import find_dump
+from cas.jobs.job import Job
+
 from installed import COMMANDS, Site, needs
 
 HEADER = "NAME             TYPE  TIME                NODE/CMD         TICKET"
@@ -271,6 +274,9 @@ def test_another_job_on_the_same_dump_adds_its_ticket_and_no_copy(
     dump = Path(str(found["dump"]))
     for ticket in ("T-1", "T-2"):
         assert dump.samefile(site.job(ticket) / "vmcore" / vmcore_b.name)
+    newest = find_dump([crash_id], site.world())
+    assert isinstance(newest, Job)
+    assert newest.directory == site.job("T-2")
     assert len(found["files"]) == 1  # type: ignore[arg-type]
 
 
