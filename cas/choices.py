@@ -46,6 +46,8 @@ class Presence(StrEnum):
     """There should be a file, and there is none."""
     PURGED = "purged"
     """It was removed for its age; what was found out is kept."""
+    NOTED = "noted"
+    """There never was one: a note tells of the crash."""
 
 
 class Stage(StrEnum):

@@ -5,6 +5,7 @@ Sizes are in bytes, times in UTC.
 
 from __future__ import annotations
 
+from cas.archive.noting import SignatureText
 from cas.archive.record import CrashIdText
 from cas.commands.answers import Version
 from cas.files.record import Count, FilePath, Record, Time
@@ -303,3 +304,24 @@ STATUS: dict[str, type[Record]] = {
     "space": Space,
 }
 """The parts of ``cas-admin status --json``; in the place of each may stand a `Problem`."""
+
+
+class SkippedCrash(Record, frozen=True, kw_only=True):
+    """A signature of which a whole dump is kept."""
+
+    signature: SignatureText
+    crashes: Count
+    """How many have it, notes among them."""
+    exemplar: CrashIdText
+    """The crash with the best dump."""
+    title: str | None
+
+
+class Skiplist(Record, frozen=True, kw_only=True):
+    """``cas-admin skiplist --json``."""
+
+    version: Version
+    rules: Count
+    """Number of the rules by which signatures are made."""
+    granularity: str
+    crashes: tuple[SkippedCrash, ...]

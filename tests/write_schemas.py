@@ -9,6 +9,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from cas.archive import noting
 from cas.commands import answers as identify
 from cas.commands import archive_answers as archive
 from cas.export import record as export
@@ -33,6 +34,8 @@ ANSWERS: dict[str, type[record.Record]] = {
     "cas groups --json": archive.Groups,
     "cas analyzers --json": archive.Analyzers,
     "export.json": export.Export,
+    "note.json": noting.Note,
+    "cas-admin skiplist --json": admin.Skiplist,
     "cas-admin kernels --json": admin.Kernels,
     "cas-admin host list --json": admin.Hosts,
     "cas-admin sweep --json": admin.Sweeps,
@@ -52,6 +55,8 @@ NAMES = {
     "cas groups --json": "groups.json",
     "cas analyzers --json": "analyzers.json",
     "export.json": "export.json",
+    "note.json": "note.json",
+    "cas-admin skiplist --json": "skiplist.json",
     "cas-admin kernels --json": "kernels.json",
     "cas-admin host list --json": "hosts.json",
     "cas-admin sweep --json": "sweep.json",

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from cas.archive.record import File, Info, info_of
+from cas.archive.record import NOTE, File, Info, info_of
 from cas.choices import Presence
 from cas.errors import CasError, TryAgain, UsageError
 from cas.files import lease
@@ -207,7 +207,7 @@ class CrashDirectories:
         """Where the best file of a crash is now."""
         best = info.best_file
         if best is None:
-            return Presence.MISSING
+            return Presence.NOTED if info.type == NOTE else Presence.MISSING
         if best.purged_s is not None:
             return Presence.PURGED
         path = self.path_of(info, best)

@@ -12,7 +12,7 @@ from cas.model.report import Report
 
 PROPERTIES: Mapping[str, str] = {
     "id": "the crash's id, 32 hex digits",
-    "type": "`crash`",
+    "type": "`crash`, or `note` where there never was a file",
     "time": "when it crashed, in seconds since 1970; when it was added where that is not known",
     "added": "when its first file came, in seconds since 1970",
     "weak": "whether another crash may have the same id",
@@ -23,7 +23,7 @@ PROPERTIES: Mapping[str, str] = {
     "jobs": "its jobs, as TICKET/STAMP",
     "swept": "where sweeps have seen files of it, with host, path, size, modified, uid and gid",
     "hold": "who holds it, and why; it is not purged then",
-    "presence": "where its best file is: here, truncated, elsewhere, missing or purged",
+    "presence": "where its best file is: here, truncated, elsewhere, missing, purged or noted",
     "dump": "path of its best file, or the URL",
     "files": "its files, with name, digest, size_bytes, format, dump_level, is_whole and lacks",
     "format": "of its best file: ELF, KDUMP, kernel log, …",

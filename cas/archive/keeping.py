@@ -16,7 +16,7 @@ from cas.archive.archive import Archive
 from cas.archive.crash_directories import FOR_FILES_S, NotArchived
 from cas.archive.crash_index import IndexBehind
 from cas.archive.facts import facts_of
-from cas.archive.record import File, Info
+from cas.archive.record import CRASH, File, Info
 from cas.choices import Verdict
 from cas.database.records import JobRecord
 from cas.errors import CasError
@@ -220,7 +220,7 @@ def with_file(info: Info, file: File) -> Info:
     same = next((each for each in info.files if each.digest == file.digest), None)
     if file.digest is None:
         is_known = same is not None or any(each.digest for each in info.files)
-        return info if is_known else replace(info, files=(*info.files, file))
+        return info if is_known else replace(info, type=CRASH, files=(*info.files, file))
     if same:
         is_here = same.at is None and same.purged_s is None
         at, marks = (None, file.looks or same.looks) if is_here else (file.at, file.looks)
@@ -235,7 +235,8 @@ def with_file(info: Info, file: File) -> Info:
         files = tuple(file if each.digest == file.digest else each for each in info.files)
     else:
         files = (*info.files, file)
-    return replace(info, files=tuple(each for each in files if each.digest is not None))
+    files = tuple(each for each in files if each.digest is not None)
+    return replace(info, type=CRASH, files=files)
 
 
 def with_facts(info: Info, report: Report, file: File, answer: str | None = None) -> Info:

@@ -30,6 +30,10 @@ Seconds = Annotated[int, Meta(ge=-(1 << 35), le=1 << 37)]
 """Since 1970, of the years that a calendar has."""
 
 
+CRASH, NOTE = "crash", "note"
+"""What a crash of the archive is: one with files, or one that a note tells of."""
+
+
 class ToldFile(Record, frozen=True, kw_only=True):
     """One file of a crash: its dumps differ in what was left out, and how far they came."""
 
@@ -99,7 +103,7 @@ class Info(Record, frozen=True, kw_only=True):
     id: CrashIdText
     is_weak: bool = False
     """Another crash may have this id, too."""
-    type: str = "crash"
+    type: str = CRASH
     time_s: Seconds
     """When it crashed, in seconds since 1970; when it was added where that is not known."""
     added_s: Seconds

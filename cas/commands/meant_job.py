@@ -204,11 +204,14 @@ def _has(job: Job, file: File) -> bool:
 
 
 def _archived(info: Info, best: File | None, archive: Archive) -> ArchivedDump:
+    from cas.archive.record import NOTE
+
     path = archive.path_of(info, best) if best else None
     if best is None or path is None or best.digest is None or best.purged_s is not None:
         why = "is on its server" if best and path is None else "is not there any more"
-        raise NoJob(
-            f"the best file of the crash {info.id} {why}", hint=f"what is known: cas info {info.id}"
-        )
+        said = f"the best file of the crash {info.id} {why}"
+        if info.type == NOTE:
+            said = f"of the crash {info.id} there is only a note, and no dump"
+        raise NoJob(said, hint=f"what is known: cas info {info.id}")
     recorded = Fingerprint(best.size_bytes, best.digest)
     return ArchivedDump(info.id, path, recorded, best.looks)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import (
     ColumnElement,
@@ -30,7 +30,7 @@ from cas.database.codec import columns_of
 from cas.database.connection import Database
 from cas.database.records import Crashed, JobRecord, ListedJob
 from cas.database.storable import storable
-from cas.database.tables import jobs, signatures
+from cas.database.tables import crash_words, crashes, jobs, signatures
 from cas.model.finding import SAME, SIMILAR
 from cas.model.occurrence import Newest, Occurrences, Seen, Tally
 
@@ -38,6 +38,8 @@ _NAMED = 10
 """Tickets, hosts and kernels that are told by name."""
 _DUMP = func.coalesce(jobs.c.digest, cast(jobs.c.id, String))
 """What tells one dump from another: that of a job without a digest is one of its own."""
+_NOTE = "note"
+"""The type of crashes that notes tell of, see `cas.archive.record`."""
 _OCCURRED = func.coalesce(jobs.c.crashed, jobs.c.started)
 
 
@@ -99,6 +101,7 @@ class JobRows:
                 found[row.id] = row
                 if row.value in crash.same:
                     same.add(row.id)
+            notes = _notes(connection, crash)
             same_dump, same_log = _same_files(connection, crash)
             uncompared = 0 if found else _uncompared(connection, crash)
             host, model = _tally_of_host(connection, crash), None
@@ -109,8 +112,16 @@ class JobRows:
         dumps = _dump_numbers(rows)
         numbers = {dumps[found[number].dump] for number in same}
         return Seen(
-            same=_occurrences_of([row for row in rows if dumps[row.dump] in numbers], dumps),
-            similar=_occurrences_of([row for row in rows if dumps[row.dump] not in numbers], dumps),
+            same=_occurrences_of(
+                [row for row in rows if dumps[row.dump] in numbers],
+                dumps,
+                [note for note in notes if note.is_same],
+            ),
+            similar=_occurrences_of(
+                [row for row in rows if dumps[row.dump] not in numbers],
+                dumps,
+                [note for note in notes if not note.is_same],
+            ),
             same_dump=same_dump,
             same_log=same_log,
             uncompared=uncompared,
@@ -174,20 +185,58 @@ def _dump_numbers(rows: Sequence[Any]) -> dict[str, int]:
     return numbers
 
 
-def _occurrences_of(rows: Sequence[Any], dumps: Mapping[str, int]) -> Occurrences | None:
-    """What jobs say together.
+class _Note(NamedTuple):
+    """A crash without a dump."""
 
-    :param rows: newest first
+    nodename: str | None
+    osrelease: str | None
+    occurred: datetime
+    is_same: bool
+
+
+def _notes(connection: Connection, crash: Crashed) -> list[_Note]:
+    """The noted crashes that are called the same, or similar, newest first."""
+    values = sorted(crash.same | crash.similar)
+    release, named = crash_words.alias(), crash_words.alias()
+    query = (
+        select(crashes.c.id, crashes.c.node, release.c.value, crashes.c.time_s, named.c.value)
+        .join(named, named.c.crash_id == crashes.c.id)
+        .outerjoin(release, and_(release.c.crash_id == crashes.c.id, release.c.name == "release"))
+        .where(
+            named.c.name.in_([f"signatures.{each.replace(' ', '_')}" for each in (SAME, SIMILAR)]),
+            named.c.value.in_(values),
+            crashes.c.type == _NOTE,
+        )
+        .order_by(crashes.c.time_s.desc(), crashes.c.id)
+    )
+    if crash.until is not None:
+        query = query.where(crashes.c.added_s < crash.until.timestamp())
+    found = dict[str, _Note]()
+    for number, node, osrelease, time_s, value in connection.execute(query):
+        before = found.get(number)
+        is_same = value in crash.same or (before is not None and before.is_same)
+        found[number] = _Note(node, osrelease, datetime.fromtimestamp(time_s, UTC), is_same)
+    return list(found.values())
+
+
+def _occurrences_of(
+    rows: Sequence[Any], dumps: Mapping[str, int], notes: Sequence[_Note]
+) -> Occurrences | None:
+    """What jobs, and notes, say together.
+
+    :param rows: newest first, as the notes
     :param dumps: which is which
     """
-    if not rows:
+    if not rows and not notes:
         return None
+    all_newest_first = sorted((*rows, *notes), key=lambda one: one.occurred, reverse=True)
     return Occurrences(
-        count=len({dumps[row.dump] for row in rows}),
-        since=rows[-1].occurred,
+        count=len({dumps[row.dump] for row in rows}) + len(notes),
+        since=all_newest_first[-1].occurred,
         tickets=_newest_names(row.ticket for row in rows),
-        hosts=_newest_names(row.nodename for row in rows),
-        kernels=_newest_names(row.osrelease for row in rows),
+        hosts=_newest_names(one.nodename for one in all_newest_first),
+        kernels=_newest_names(one.osrelease for one in all_newest_first),
+        notes=len(notes),
     )
 
 

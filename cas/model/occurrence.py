@@ -29,6 +29,8 @@ class Occurrences:
     """Names of the machines that crashed, as far as they are known."""
     kernels: Newest
     """Their releases."""
+    notes: int = 0
+    """How many of them only a note tells of, without a dump."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -187,6 +187,7 @@ class Occurrences(Record, frozen=True, kw_only=True):
     tickets: Newest
     hosts: Newest
     kernels: Newest
+    notes: Count = 0
 
 
 class Machine(Record, frozen=True, kw_only=True):

@@ -90,10 +90,13 @@ def _occurrence_phrases(finding: Finding, is_log: bool) -> list[str]:
 def _occurrences_phrase(seen: Occurrences) -> str:
     often = "once, on" if seen.count == 1 else f"{seen.count:,} times since"
     # one dump may have several tickets, and one ticket several dumps
-    where = (
-        "" if seen.tickets.count == seen.count else f", in {count(seen.tickets.count, 'ticket')}"
-    )
-    said = [f"{often} {seen.since:%Y-%m-%d}{where}: {_named_first(seen.tickets)}"]
+    is_each = seen.tickets.count == seen.count - seen.notes
+    where = "" if is_each else f", in {count(seen.tickets.count, 'ticket')}"
+    said = [f"{often} {seen.since:%Y-%m-%d}{where}"]
+    if seen.tickets.count:
+        said[0] += f": {_named_first(seen.tickets)}"
+    if seen.notes:
+        said.append(f"{count(seen.notes, 'note')} without a dump")
     for what, names in (("host", seen.hosts), ("kernel", seen.kernels)):
         if names.count:
             many = what if names.count == 1 else f"{what}s"

@@ -62,7 +62,7 @@ _cas() {
     local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD-1]} words
     COMPREPLY=()
     case $previous in
-        -f | --file | --config | -x | --script | --kernel | -o | --output | --words | --key) _cas_files "$current"; return ;;
+        -f | --file | --config | -x | --script | --kernel | -o | --output | --words | --key | --mapping | --log) _cas_files "$current"; return ;;
         -c | --command | --host | --jobs | --timeout) return ;;
         --fetch) mapfile -t COMPREPLY < <(compgen -W 'all answer' -- "$current"); return ;;
         --engine) mapfile -t COMPREPLY < <(compgen -W 'auto crash drgn' -- "$current"); return ;;
@@ -90,12 +90,14 @@ _cas() {
             fi
             words='--by --json --config --debug -h --help'
             ;;
-        signature | similar | ls | info | report) words='--json --config --debug -h --help' ;;
+        signature) words='--log --json --config --debug -h --help' ;;
+        upload) words='--mapping --config --debug -h --help' ;;
+        similar | ls | info | report) words='--json --config --debug -h --help' ;;
         export) words='-o --output --redact --words --key --with-dump --config --debug -h --help' ;;
         analyze) words='--jobs --timeout --config --debug -h --help' ;;
         analyzer) words='--remove --config --debug -h --help' ;;
         analyzers) words='--json --config --debug -h --help' ;;
-        set | unset | ticket | unticket | hold | unhold | upload) words='--config --debug -h --help' ;;
+        set | unset | ticket | unticket | hold | unhold) words='--config --debug -h --help' ;;
         glide)
             [[ $previous != --tasks ]] || words='panic cpus blocked all'
             [[ $previous != --depth ]] || words='0 1 2 3 4 5 6'
@@ -131,9 +133,9 @@ _cas_admin() {
     COMPREPLY=()
     case $previous in
         --config) _cas_files "$current"; return ;;
-        -d | --days | --older | --larger) return ;;
+        -d | --days | --older | --larger | --at-least) return ;;
     esac
-    case $(_cas_verb build purge resume index reprocess check status kernels known cache host sweep) in
+    case $(_cas_verb build purge resume index reprocess check status kernels known cache host sweep skiplist) in
         host) _cas_admin_host "$current"; return ;;
         cache) _cas_admin_cache "$current"; return ;;
         purge)
@@ -153,12 +155,13 @@ _cas_admin() {
             words='--test --json --config --debug -h --help'
             ;;
         status | kernels) words='--json --config --debug -h --help' ;;
+        skiplist) words='--at-least --json --config --debug -h --help' ;;
         sweep) words='--fetch -n --dry-run --json --config --debug -h --help' ;;
         *)
             words='-b --build --watch -p --purge -s --server -d --days -y --yes -n --dry-run
                 --unfinished --config --debug --version -h --help'
             [[ $current == -* ]] \
-                || words='build purge resume index reprocess check status kernels known cache host sweep'
+                || words='build purge resume index reprocess check status kernels known cache host sweep skiplist'
             ;;
     esac
     mapfile -t COMPREPLY < <(compgen -W "$words" -- "$current")

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from cas.commands.invocation import Done, Output, World, file_of
+from cas.commands.invocation import Done, Once, Output, World, file_of
+
+if TYPE_CHECKING:
+    from cas.archive.archive import Archive
 
 PLACE = 7
 HELP = "put dumps into the archive"
@@ -14,13 +18,16 @@ EXAMPLE = "cas upload vmcore.xz"
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
-    text = "a dump, packed or not, or its URL; - for standard input"
+    text = "a dump, packed or not, or its URL; - for standard input; or a note instead of one"
     parser.add_argument("dumps", metavar="FILE", nargs="+", help=text)
+    text = "the files are notes of another program; FILE says which of their fields is which"
+    parser.add_argument("--mapping", metavar="FILE", action=Once, help=text)
 
 
 def reads(options: argparse.Namespace) -> tuple[Path, ...]:
     """The files."""
-    return tuple(file_of(word) for word in options.dumps if not _is_elsewhere(word))
+    mapping = (options.mapping,) if options.mapping else ()
+    return tuple(file_of(word) for word in (*options.dumps, *mapping) if not _is_elsewhere(word))
 
 
 def run(options: argparse.Namespace, world: World) -> Output:
@@ -30,26 +37,39 @@ def run(options: argparse.Namespace, world: World) -> Output:
     """
     from cas.archive.archive import Archive
     from cas.commands.mistakes import without_secrets
-    from cas.commands.uploading import upload_file
+    from cas.commands.noting import mapping_of, note_in, upload_note
     from cas.errors import CasError
     from cas.triage.uploading import finish_uploads
 
+    mapping = mapping_of(options.mapping, world)
     archive, status = Archive.of(world.config), 0
     finish_uploads(archive, world.config, world.now, world.progress)
     for word in options.dumps:
         if len(options.dumps) > 1:
             world.progress.say(without_secrets(word))
         try:
-            done = upload_file(word, archive, world)
+            note = note_in(word, mapping, world)
+            if note:
+                crash_id, done = upload_note(note, archive, world)
+            else:
+                crash_id, done = _upload(word, archive, world)
         except CasError as error:
             if len(options.dumps) == 1:
                 raise
             world.progress.warn(f"{word}: {error}; {error.hint}".removesuffix("; "))
             status = status or error.exit_code
         else:
-            yield Done(done.crash_id)
-            status = status or done.status
+            yield Done(crash_id)
+            status = status or done
     return status
+
+
+def _upload(word: str, archive: Archive, world: World) -> tuple[str, int]:
+    """A dump into the archive; its crash's id and the exit status."""
+    from cas.commands.uploading import upload_file  # notes need nothing of it
+
+    done = upload_file(word, archive, world)
+    return done.crash_id, done.status
 
 
 def _is_elsewhere(word: str) -> bool:
