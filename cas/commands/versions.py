@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import platform
 from functools import partial
 
 from cas import __version__
@@ -19,7 +18,9 @@ def asked_versions(arguments: argparse.Namespace, program: str) -> Asked:
 def versions(program: str, world: World) -> Output:
     """The program's version, and those of what it works with; nothing of it has to be there."""
     yield f"{program} {__version__}"
-    from cas.engines.versions import configured_engines  # which few command lines need
+    import platform  # which few command lines need
+
+    from cas.engines.versions import configured_engines
 
     for engine in configured_engines(world.config):
         where = f": {engine.path}" if engine.path else ""

@@ -7,7 +7,6 @@ module sees :mod:`configparser`. Keys are compared without regard to case, as th
 from __future__ import annotations
 
 import configparser
-import difflib
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import field, replace
@@ -286,6 +285,8 @@ def _known_name(key: str, directives: Mapping[str, Any], where: str) -> str:
     lowered = {name.lower(): name for name in directives}
     if key.lower() in lowered:
         return lowered[key.lower()]
+    import difflib  # few files have mistakes
+
     nearest = difflib.get_close_matches(key.lower(), lowered, n=1, cutoff=0.0)[0]
     raise ConfigError(f"{where}: unknown key `{key}`; did you mean `{lowered[nearest]}`?")
 

@@ -8,7 +8,7 @@ from cas.supervise.child import Child, Finished, run_program
 from cas.supervise.confinement import Confinement, VisibleFiles
 from cas.supervise.dialogue import Dialogue
 from cas.supervise.programs import SAFE_PATH, describe_status, find_program, is_from_outside
-from cas.supervise.sandbox import FILES, Sandbox, find_sandbox
+from cas.supervise.sandbox import FILES, Sandbox, find_sandbox, likely_sandbox
 from cas.supervise.scratch import scratch
 from cas.supervise.starts import StartLimit
 from cas.supervise.trace import ProgramFailure, write_trace
@@ -30,6 +30,7 @@ __all__ = [
     "find_program",
     "find_sandbox",
     "is_from_outside",
+    "likely_sandbox",
     "run_program",
     "scratch",
     "write_trace",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import platform
 import re
 import resource
 from collections.abc import Iterator, Mapping, Sequence
@@ -127,7 +126,7 @@ def _limiting_words(confinement: Confinement) -> list[str]:
         f"--cpu={min(cpu_s, hard_s)}:{hard_s}",
     ]
     # before, the limit of processes meant all that the user has, in and out of the sandbox
-    kernel = re.match(r"(\d+)\.(\d+)", platform.release())
+    kernel = re.match(r"(\d+)\.(\d+)", os.uname().release)
     if confinement.sandbox and kernel and (int(kernel[1]), int(kernel[2])) >= COUNTS_BY_NAMESPACE:
         words.append(f"--nproc={_within_hard_limit(resource.RLIMIT_NPROC, rules.processes)}")
     return words

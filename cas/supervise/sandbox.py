@@ -102,6 +102,17 @@ def find_sandbox(wanted: str) -> tuple[Sandbox | None, str]:
     return None, f"none ({reason})"
 
 
+def likely_sandbox(wanted: str) -> Sandbox | None:
+    """What `find_sandbox` gives where bubblewrap works as on most machines; nothing is tried.
+
+    A program that is started in one that does not work never runs.
+
+    :param wanted: as for `find_sandbox`
+    """
+    found = find_program("bwrap") if wanted != "none" else None
+    return Sandbox(found) if found else None
+
+
 @functools.cache
 def _try_sandbox(bwrap: Path) -> tuple[Sandbox | None, str]:
     """Whether bubblewrap works for this user on this kernel, tried once."""

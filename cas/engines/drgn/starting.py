@@ -35,6 +35,11 @@ class Running(NamedTuple):
     child: Child
     channel: socket.socket
 
+    def end(self) -> None:
+        """Kill it."""
+        self.child.end()
+        self.channel.close()
+
 
 def start_drgn(confinement: Confinement) -> Running:
     """Start it.
