@@ -11,8 +11,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from cas.choices import Checked, Fetch, Verdict
-from cas.commands import specification
-from cas.commands.auto_analyzers import run_auto_analyzers
 from cas.commands.invocation import Done, Output, World
 from cas.engines.drgn.prestart import Prestart, prestarted
 from cas.errors import AGAIN, CasError, ConfigError, Interrupted, JobBusy, UsageError
@@ -52,7 +50,7 @@ def run_new_job(order: Order, world: World, opened: Prestart) -> Output:
                     f"the results are closed to the group {group.name}, which may not pass "
                     f"{closed}: chgrp {group.name} {closed} && chmod g+x {closed}"
                 )
-        return (yield from _run_to_end(job, world, opened))
+        return (yield from _run_to_end(job, world, opened, is_new=True))
 
 
 def resume_job(order: Order, world: World) -> Output:
@@ -130,6 +128,8 @@ def _nothing_unfinished(ticket: str, work: WorkDirectory, ended: Sequence[Job]) 
     if is_file(Path(ticket)):
         hint = f"{ticket} is a file; to analyse it: cas -i TICKET -f {ticket}"
         return UsageError(said, hint=hint)
+    from cas.commands import specification  # and reports that were written before
+
     if (meant := specification.same_but_for_spelling(ticket, work)) is not None:
         return UsageError(said, hint=f"did you mean cas -i {meant}? To analyse a dump: {analyse}")
     return UsageError(said, hint=f"to analyse a dump: {analyse}")
@@ -224,12 +224,13 @@ def _look_into(descriptor: int, path: Path) -> None:
         recognise_source(source, str(path))
 
 
-def _run_to_end(job: Job, world: World, opened: Prestart) -> Output:
+def _run_to_end(job: Job, world: World, opened: Prestart, *, is_new: bool = False) -> Output:
     """Run a job to its end; its directory is named on stdout, whatever its verdict.
 
+    :param is_new: it was made by this run
     :raises CasError: what stopped it; its hint is the next command
     """
-    report, error = _as_far_as_it_goes(job, world, opened)
+    report, error = _as_far_as_it_goes(job, world, opened, is_new=is_new)
     send_mails(world.config, world.progress)
     directory = job.directory
     if error:
@@ -266,18 +267,22 @@ def _run_to_end(job: Job, world: World, opened: Prestart) -> Output:
             told += f"; to open a debugger: cas debug {job_name(job)}"
         world.progress.say(told)
     yield Done(directory)
+    from cas.commands.auto_analyzers import run_auto_analyzers  # and the archive
+
     run_auto_analyzers(report, world)
     return PARTIAL if report.verdict is Verdict.PARTIAL else 0
 
 
-def _as_far_as_it_goes(job: Job, world: World, opened: Prestart) -> tuple[Report, CasError | None]:
+def _as_far_as_it_goes(
+    job: Job, world: World, opened: Prestart, *, is_new: bool
+) -> tuple[Report, CasError | None]:
     """What was found out, and what stopped the job before its end.
 
     :raises JobBusy: another run has the job
     :raises CasError: what was found out could not be written; the job can be gone on with
     """
     try:
-        return triage(job, world.config, world.progress, opened)
+        return triage(job, world.config, world.progress, opened, is_new=is_new)
     except JobBusy:
         raise
     except CasError as error:

@@ -12,12 +12,13 @@ from cas.jobs.job import STAGES, Job, load_job
 from cas.jobs.layout import DUMP, RESULTS, is_for_dumps
 
 
-def take_up(job: Job) -> Job:
+def take_up(job: Job, *, is_new: bool = False) -> Job:
     """Take up a job whose lock we have; results of an earlier attempt are withdrawn first.
 
     A first answer alone is kept: until `begin_anew` the job stays on the disk what it was.
 
     :param job: as it was read before; its order counts
+    :param is_new: it was made by this run: then it has nothing that could be withdrawn
     :return: the job as the disk has it, with nothing finished but the storing of the dump
     :raises UsageError: another run has brought it to its end meanwhile
     :raises TryAgain: the directory cannot be written
@@ -28,6 +29,8 @@ def take_up(job: Job) -> Job:
             f"{job.directory} came to its end meanwhile: {found.verdict}",
             hint=f"to analyse a dump again: cas -i {found.order.ticket} -f FILE",
         )
+    if is_new and found.stages == job.stages and found.verdict is None:
+        return job
     begun = replace(
         found,
         order=job.order,

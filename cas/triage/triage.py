@@ -29,10 +29,11 @@ if TYPE_CHECKING:
 
 
 def triage(
-    job: Job, config: Config, progress: Progress, prestart: Prestart
+    job: Job, config: Config, progress: Progress, prestart: Prestart, *, is_new: bool = False
 ) -> tuple[Report, CasError | None]:
     """Take a job as far as it goes.
 
+    :param is_new: it was made by this run
     :return: what was found out, and what stopped it before its end
     """
     with (
@@ -45,7 +46,7 @@ def triage(
         from cas.triage.pipeline import Pipeline
 
         share(job, [log.path], config, log)
-        pipeline = Pipeline(take_up(job), config, log, prestart)
+        pipeline = Pipeline(take_up(job, is_new=is_new), config, log, prestart)
         error = pipeline.analyse()
         if error and pipeline.job.is_answer_alone:
             from cas.triage.kept_answer import keep_answer

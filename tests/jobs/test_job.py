@@ -219,6 +219,15 @@ def ended(job: Job, verdict: str) -> Job:
     return job
 
 
+def test_a_job_of_this_run_is_taken_up_as_it_was_made(job: Job) -> None:
+    made = (job.directory / "job.json").stat().st_ino
+    assert take_up(job, is_new=True) == job
+    assert (job.directory / "job.json").stat().st_ino == made
+    ended(job, "complete")  # by another run, meanwhile
+    with pytest.raises(UsageError, match="came to its end meanwhile: complete"):
+        take_up(job, is_new=True)
+
+
 def test_a_job_that_is_gone_on_with_believes_no_earlier_result(job: Job) -> None:
     ended(job, "waiting")
     begun = take_up(job)
