@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 
-from cas.catalogue.advice import package_hint
 from cas.choices import MatchEvidence
 from cas.database.records import Candidate, CataloguedKernel
 from cas.errors import AmbiguousKernel, KernelNotFound, PackageError
@@ -147,6 +146,8 @@ def not_found(
         message += "; catalogued with that release, but another build: " + _listed_kernels(others)
     if unusable:
         message += "; not usable: " + "; ".join(unusable[:_SHOWN])
+    from cas.catalogue.advice import package_hint  # most are found
+
     hint = package_hint(release, identity.arch, identity.banner) if release else None
     alike = [each for each in others if hint and each.source.name in hint.split()]
     if alike:  # or it is copied over the package of another kernel

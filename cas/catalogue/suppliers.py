@@ -18,7 +18,6 @@ from cas.catalogue.cache.entry import find_cached
 from cas.catalogue.current import Current, current
 from cas.catalogue.extraction import installed
 from cas.catalogue.match import Lack, Promise
-from cas.catalogue.packages.examine import examine
 from cas.database.records import Candidate
 from cas.database.store import Store
 from cas.errors import (
@@ -228,6 +227,8 @@ class Packages(Supplier):
 
         :raises PackageError: it is damaged, or has another build-id than its header says
         """
+        from cas.catalogue.packages.examine import examine  # and how each kind is read
+
         kernel = candidate.kernel
         progress.say(f"Reading the banner of the kernel in {kernel.source.name}")
         banner, build_id = examine(kernel)

@@ -27,6 +27,9 @@ def converted(source: FileSource, *, is_flawed: bool) -> Missing | None:
     :param is_flawed: whether something is wrong with the dump; only then the second, weaker sign
         is looked for, and much of the file
     """
+    head = source.read(0, _CHUNK)
+    if not is_flawed and head.count(b"\n") > head.count(b"\r\n"):
+        return None  # and where the file has holes, which takes long in memory, need not be known
     feeds = pairs = seen = 0
     beside = [0, 0]
     first: int | None = None

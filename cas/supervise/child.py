@@ -165,6 +165,11 @@ class Child:
         with contextlib.suppress(BrokenPipeError):
             _pipe(self._process.stdin).close()
 
+    @property
+    def has_spoken(self) -> bool:
+        """Whether there is output to read, or its end."""
+        return bool(select.select([_pipe(self._process.stdout)], [], [], 0)[0])
+
     def read(self, timeout_s: float) -> bytes | None:
         """What it wrote to stdout next, up to 64 KiB.
 

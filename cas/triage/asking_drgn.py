@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from cas.choices import DetectorStatus, Kind
 from cas.engines.drgn.process import FIRST_ANSWER_S, Worker
@@ -15,12 +15,17 @@ from cas.triage.kmods import Kmods, lacks_lines_of_kmods
 
 
 def first_answer(
-    case: Case, worker: Worker, context: Context, tell: Callable[[FirstAnswer], None]
+    case: Case,
+    worker: Worker,
+    context: Context,
+    tell: Callable[[FirstAnswer], None],
+    meanwhile: Iterator[None],
 ) -> FirstAnswer | None:
     """What crashed, where and why; ``None``: drgn could not say, which costs the verdict.
 
     :param tell: told of the crash while drgn reads the rest, unless a closer look at kmods may show
         more of it
+    :param meanwhile: what to do while drgn looks for it, step by step
     """
 
     def tell_settled(answer: FirstAnswer) -> None:
@@ -29,7 +34,7 @@ def first_answer(
 
     try:
         with context.timed("first answer"), context.progress.bar("Asking drgn what crashed", None):
-            return worker.answer(case, FIRST_ANSWER_S, tell_settled)
+            return worker.answer(case, FIRST_ANSWER_S, tell_settled, meanwhile)
     except EngineError as error:
         context.degrade(f"drgn gave no first answer: {error}")
         return None

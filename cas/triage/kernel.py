@@ -6,7 +6,8 @@ import time
 from collections.abc import Iterable
 from contextlib import ExitStack
 
-from cas.catalogue.cache import lease, limits
+from cas.catalogue.cache import lease
+from cas.catalogue.cache.entry import has_grown
 from cas.catalogue.extraction import extract
 from cas.catalogue.extraction.extract import Extraction
 from cas.catalogue.extraction.kmod_cache import Wanted
@@ -56,6 +57,10 @@ class KernelSupply:
             extracted = context.catalogue.extract(sought, match, kmods, self._leases)
         # with this one the cache may hold too much
         try:
+            if not has_grown(context.config.debugs):
+                return extracted
+            from cas.catalogue.cache import limits
+
             trimmed = limits.trim_if_grown(context.config.debugs, context.config.cache, time.time())
         except CasError as error:
             context.progress.warn(f"the limits of the cache are not kept: {error}")

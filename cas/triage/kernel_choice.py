@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from cas.dump import SEARCH_BYTES, identify
-from cas.engines.drgn.process import FIRST_ANSWER_S, Worker
+from cas.engines.drgn.process import FIRST_ANSWER_S, NOTHING, Worker
 from cas.errors import EngineError, KernelMisfit, KernelNotFound
 from cas.model.case import Case
 from cas.model.dump import Dump
@@ -54,7 +54,7 @@ class KernelChoice:
         """Why nothing that is read through the kernel can be believed."""
 
     def fitting_case(
-        self, dump: Dump, early: Match | None, meanwhile: Callable[[Case], None]
+        self, dump: Dump, early: Match | None, meanwhile: Callable[[Case], Iterator[None]]
     ) -> Case:
         """The dump with the kernel that fits it; `misfit` says whether there was one.
 
@@ -62,7 +62,7 @@ class KernelChoice:
         names is tried.
 
         :param early: the kernel that was found for the beginning of the dump
-        :param meanwhile: called while drgn opens the dump for the first time
+        :param meanwhile: what to do while drgn opens the dump for the first time, step by step
         :raises KernelNotFound: nobody has it
         """
         self.dump = dump
@@ -91,7 +91,7 @@ class KernelChoice:
         return Case(kept, extraction.vmlinux, kmods.traced(dump, extraction.found))
 
     def _misfit_of(
-        self, case: Case, meanwhile: Callable[[], None] | None = None
+        self, case: Case, meanwhile: Callable[[], Iterator[None]] = lambda: NOTHING
     ) -> KernelMisfit | None:
         """Why what is read through a vmlinux is not what the dump says itself.
 

@@ -8,7 +8,6 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from cas.catalogue.advice import package_hint
 from cas.catalogue.extraction.kmod_cache import Wanted
 from cas.catalogue.extraction.kmod_search import Found, in_cache
 from cas.catalogue.packages.kmod_files import kernel_spelling
@@ -190,6 +189,8 @@ def _absence(absent: Collection[str], answer: FirstAnswer | None, match: Match) 
     elif own and match.kernel.member is not None:
         sentences.append(f"{match.kernel.source.name} lacks it")
     elif own:
+        from cas.catalogue.advice import package_hint  # few jobs want them all
+
         kernel = match.kernel
         sentences.append(package_hint(kernel.release, kernel.arch, kernel.banner))
     return "; ".join(sentences)

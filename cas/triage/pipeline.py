@@ -23,6 +23,7 @@ from cas.dump import SEARCH_BYTES, glance, identify, require_modest
 from cas.dump.beside import log_in_place_of, with_log_beside
 from cas.dump.reassemble import with_reason
 from cas.engines.drgn.prestart import Prestart
+from cas.engines.drgn.process import NOTHING
 from cas.errors import (
     CasError,
     DumpChanged,
@@ -58,7 +59,7 @@ from cas.triage.telling import Announcer
 from cas.triage.upload import Arrival
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from cas.dump.checking import Checking
     from cas.triage.crash_run import CrashRun
@@ -66,6 +67,8 @@ if TYPE_CHECKING:
     from cas.triage.snippets import ChosenSnippets
     from cas.triage.verdict import Judge
 
+JUDGING = ("cas.klog.fault_lines", "cas.klog.oom_report", "cas.findings", "cas.triage.verdict")
+"""Modules that judge, the slowest to import one by one."""
 CRASH_RUN = "cas.triage.crash_run"
 """The module that has crash run somewhere, which may begin before the first answer."""
 REPORTS = "cas.report.report"
@@ -119,6 +122,9 @@ class Pipeline:
         self.misfit: KernelMisfit | None = None
         """Why nothing that is read through the kernel can be believed."""
         self.checking: Checking | None = None
+        self.crash: CrashRun | None = None
+        self.preparations: Iterator[None] = NOTHING
+        """What is left of getting ready for the verdict."""
         self.has_looked_back = False
         """Whether the index was asked for earlier occurrences of the crash."""
 
@@ -242,8 +248,8 @@ class Pipeline:
         choice = KernelChoice(self.context, self.worker, self.supply, self.kmods, self.arrival)
         case = self.fitting_case(choice, dump, foreseen)
         self.arrival.let_go()
-        crash = self.prepare_crash(case) if self.wants_snippets else None
-        answer = self.first_answer(case)
+        answer = self.first_answer(case, partial(self.prepare_crash, case))
+        crash = self.prepare_crash(case)
         if answer and self.report.finding:
             kind = self.report.finding.kind
             self.note_detections(detections(answer, kind, self.worker, self.kmods, self.context))
@@ -380,11 +386,11 @@ class Pipeline:
         :param foreseen: the kernel that was found for its beginning
         :param begun: called when drgn has begun to open it
         """
+        self.preparations = self.prepared(dump)
 
-        def meanwhile(case: Case) -> None:
+        def meanwhile(case: Case) -> Iterator[None]:
             begun(case)
-            self.judge.get_ready(dump)
-            import_module(CRASH_RUN)
+            return self.preparations
 
         try:
             return choice.fitting_case(dump, foreseen, meanwhile)
@@ -398,12 +404,34 @@ class Pipeline:
             if choice.vmlinux:
                 self.reached(Stage.PREPARED)
 
-    def first_answer(self, case: Case) -> FirstAnswer | None:
-        """What crashed, where and why, as drgn sees it; the verdict is told at once."""
+    def prepared(self, dump: Dump) -> Iterator[None]:
+        """Get ready what judges, and what runs snippets, a part at each step: drgn waits for us no
+        longer than for one of them.
+        """
+        for name in JUDGING:
+            import_module(name)
+            yield
+        self.judge.get_ready(dump)
+        yield
+        if self.wants_snippets:
+            import_module(CRASH_RUN)
+
+    def first_answer(
+        self, case: Case, meanwhile: Callable[[], object] = lambda: None
+    ) -> FirstAnswer | None:
+        """What crashed, where and why, as drgn sees it; the verdict is told at once.
+
+        :param meanwhile: called while drgn looks for it
+        """
         answer = None
+
+        def rest() -> Iterator[None]:
+            yield from self.preparations
+            meanwhile()
+
         if self.misfit is None:
             tell = partial(self.tell_crash, case.dump)
-            answer = first_answer(case, self.worker, self.context, tell)
+            answer = first_answer(case, self.worker, self.context, tell, rest())
             if answer and self.report.match:
                 answer = self.kmods.look_closer(answer, self.report.match)
         else:
@@ -458,8 +486,13 @@ class Pipeline:
             self.report = replace(self.report, answer=answer)
         return answer
 
-    def prepare_crash(self, case: Case) -> CrashRun:
-        """crash, wherever it may run; on a host it begins now, beside drgn."""
+    def prepare_crash(self, case: Case) -> CrashRun | None:
+        """crash, wherever it may run; on a host it begins now, beside drgn.
+
+        :return: the same each time; ``None``: no snippets are wanted
+        """
+        if self.crash or not self.wants_snippets:
+            return self.crash
         from cas.triage.crash_run import CrashRun
 
         kept = replace(case, dump=replace(case.dump, path=self.arrival.vmcore()))
@@ -467,6 +500,7 @@ class Pipeline:
         self.stack.enter_context(crash)
         if not self.job.order.wants_kmods:
             crash.begin_on_host(self.arrival.written)
+        self.crash = crash
         return crash
 
     def begin_crash(self, crash: CrashRun) -> bool:
@@ -581,7 +615,7 @@ class Pipeline:
             remove_results(self.report)
         told = self.report
         self.report = replace(self._blank, stored=told.stored, by_ranges=told.by_ranges)
-        self.misfit = self.checking = None
+        self.misfit = self.checking = self.crash = None
         self.has_looked_back = False
         self.context.problems.clear()
         self.context.remarks.clear()

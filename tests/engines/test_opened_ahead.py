@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,9 @@ from cas.dump import identify
 from cas.engines.drgn.child.fit import Known
 from cas.engines.drgn.child.locate import Locator
 from cas.engines.drgn.child.target import CannotOpen, File, Request, Target
+from cas.engines.drgn.prestart import prestarted
 from cas.engines.drgn.process import Worker
+from cas.errors import SandboxMissing
 from cas.jobs.order import Order
 from cas.klog.log_text import code_places
 from cas.model.case import Case
@@ -180,3 +184,60 @@ def test_drgn_begins_with_nothing_that_somebody_has_to_look_at_first(
     assert begun(site, cache, Order("T-1", dump, more=(dump,))) == []
     site.settings |= {"signatures": "report"}
     assert begun(site, cache, Order("T-1", dump)) == []
+
+
+def test_what_is_to_be_done_meanwhile_delays_no_answer_and_is_done(
+    worker: Worker, opened: Case
+) -> None:
+    done = list[int]()
+
+    def steps() -> Iterator[None]:
+        for number in range(4000):
+            time.sleep(0.01)
+            yield done.append(number)
+            if is_open:
+                return
+
+    is_open = False
+    preparations = steps()
+    worker.fit(opened, TIMEOUT_S, lambda: preparations)
+    assert 0 < len(done) < 4000
+    is_open = True
+    worker.answer(opened, TIMEOUT_S, meanwhile=preparations)
+    assert next(preparations, "over") == "over"
+
+
+@pytest.mark.parametrize(
+    ("bwrap", "wanted", "named"),
+    [
+        ("exit 1", "auto", "none (bwrap ended with exit status 1)"),
+        ("exit 1", "none", "none (switched off in the configuration)"),
+        (None, "auto", "none (there is no bwrap)"),
+    ],
+)
+def test_drgn_is_started_anew_where_the_sandbox_does_not_work(
+    site: Site,
+    opened: Case,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    bwrap: str | None,
+    wanted: str,
+    named: str,
+) -> None:
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    if bwrap:
+        (programs / "bwrap").write_text(f"#!/bin/sh\n{bwrap}\n")
+        (programs / "bwrap").chmod(0o755)
+    for name in ("prlimit", "setpriv"):
+        (programs / name).symlink_to(f"/usr/bin/{name}")
+    monkeypatch.setenv("PATH", str(programs))
+    site.settings["sandbox"] = wanted
+    with prestarted(site.world().config) as ready:
+        assert ready.confinement.sandbox is None
+        assert ready.sandbox.replace(f"{programs}/", "") == named
+        assert ready.worker.locate(opened.vmlinux, {}, []).problem is None
+    site.settings["sandbox"] = "bwrap"
+    with pytest.raises(SandboxMissing), prestarted(site.world().config):
+        pass

@@ -9,6 +9,7 @@ whole and verified, or it is not there.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 import os
@@ -121,9 +122,11 @@ class Entry:
     def fits_kernel(self) -> bool:
         """Whether the vmlinux has the size, build-id and banner that it should have."""
         try:
-            if self._kernel.size_bytes not in (None, self.vmlinux.stat().st_size):
+            now = self.vmlinux.stat()
+            if self._kernel.size_bytes not in (None, now.st_size):
                 return False
-            verify_vmlinux(self._kernel, self.vmlinux)
+            state = now.st_dev, now.st_ino, now.st_size, now.st_mtime_ns, now.st_ctime_ns
+            _verify_once(self._kernel, self.vmlinux, state)
         except (OSError, CasError):
             return False
         # it may come from a package that promised another content than ours
@@ -212,6 +215,15 @@ def new_lock(entry: Path) -> FileLock:
         with suppress(OSError):  # who takes the lock says what is wrong with its file
             _touch(path)
     return FileLock(path)
+
+
+def has_grown(cache: Path) -> bool:
+    """Whether something was added to a cache since its limits were last looked at.
+
+    :raises NotPermitted: this user may not look into the cache
+    """
+    with placing.writing_to(cache, 0):
+        return (cache / GROWN).exists()
 
 
 def entry_of(cache: Path, path: Path) -> Path | None:
@@ -376,6 +388,12 @@ def verify_vmlinux(kernel: Kernel, path: Path) -> None:
         raise KernelMismatch(f"{what} says it is {banner[:120]!r}, not {kernel.release}")
     if wrong is not None:
         raise PackageError(f"{what} {wrong}")
+
+
+@functools.lru_cache(maxsize=16)
+def _verify_once(kernel: Kernel, path: Path, _state: tuple[int, ...]) -> None:
+    """The same, once for a file that is not touched: it is asked for when it is found, and used."""
+    verify_vmlinux(kernel, path)
 
 
 def vmlinux_in(cache: Path, build_id: str) -> Path:

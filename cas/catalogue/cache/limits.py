@@ -19,6 +19,7 @@ from cas.catalogue.cache.clock import Belief, Trace, believed, file_time
 from cas.catalogue.cache.entry import (
     GROWN,
     cache_entries,
+    has_grown,
     is_entry_name,
     new_lock,
     remove_unfinished,
@@ -104,8 +105,8 @@ def trim_if_grown(cache: Path, rules: CacheRules, now: float) -> Trimmed:
 
     That costs two system calls when there is nothing to do.
     """
+    is_due = has_grown(cache)
     with placing.writing_to(cache, 0):
-        is_due = (cache / GROWN).exists()
         if is_due:  # unless all files of its file system together are below the limit
             state = os.statvfs(cache)
             is_due = (state.f_blocks - state.f_bfree) * state.f_frsize > rules.limit_bytes

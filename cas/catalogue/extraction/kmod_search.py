@@ -26,7 +26,7 @@ from cas.catalogue.extraction.unpacking import (
     kmod_target,
     store_file,
 )
-from cas.catalogue.packages import kmod_files, package_kinds
+from cas.catalogue.packages import kmod_files
 from cas.catalogue.packages.archive import Listing
 from cas.catalogue.packages.kmod_files import NAME, KmodFile
 from cas.errors import PackageError, plain_reason
@@ -305,6 +305,8 @@ def package_listing(source: Path) -> Listing:
 
     :raises PackageError: it is damaged or gone
     """
+    from cas.catalogue.packages import package_kinds  # and how each kind is read
+
     try:
         answering(source)
         return package_kinds.listing(source)

@@ -88,6 +88,9 @@ may be started again."""
 
 OPENING = "(opening the dump)"
 
+NOTHING: Iterator[None] = iter(())
+"""No step of anything to be done meanwhile."""
+
 T = TypeVar("T")
 
 
@@ -195,11 +198,15 @@ class Worker:
         self._send_message({"open": {**unknown_case(dump, vmlinux), "death": None}})
 
     def fit(
-        self, case: Case, timeout_s: float, meanwhile: Callable[[], None] | None = None
+        self,
+        case: Case,
+        timeout_s: float,
+        meanwhile: Callable[[], Iterator[None]] = lambda: NOTHING,
     ) -> tuple[str, ...]:
         """Open a dump, and make sure that the vmlinux is its kernel's.
 
-        :param meanwhile: called once the process has begun with it
+        :param meanwhile: what to do while the process opens it, step by step: what is left when it
+            has is left
         :return: what a reader should know of how it was opened
         :raises KernelMisfit: what is read through the vmlinux is not what the dump says
         :raises EngineError: drgn cannot open the dump, or does not come back
@@ -207,15 +214,18 @@ class Worker:
 
         def ask() -> tuple[str, ...]:
             self._revive()
-            return self._ask_how_read(time.monotonic() + timeout_s, timeout_s)
+            return self._ask_how_read(time.monotonic() + timeout_s, timeout_s, steps)
 
         self.open(case)
-        if meanwhile:
-            meanwhile()
+        steps = meanwhile()
         return self._repeat_if_killed(ask)
 
     def answer(
-        self, case: Case, timeout_s: float, tell: Callable[[FirstAnswer], None] | None = None
+        self,
+        case: Case,
+        timeout_s: float,
+        tell: Callable[[FirstAnswer], None] | None = None,
+        meanwhile: Iterator[None] = NOTHING,
     ) -> FirstAnswer:
         """What crashed, where and why.
 
@@ -223,6 +233,7 @@ class Worker:
 
         :param tell: told as soon as there is all that a verdict is made of; the rest is still read
             meanwhile. What it raises leaves the conversation in its middle
+        :param meanwhile: what to do once the process has begun, all of it
         :raises EngineError: drgn cannot open the dump, or does not come back
         """
         self.open(case)
@@ -230,7 +241,7 @@ class Worker:
         before = self._death
         while True:
             try:
-                self._repeat_if_killed(lambda: self._ask_worker(facts, timeout_s, tell))
+                self._repeat_if_killed(lambda: self._ask_worker(facts, timeout_s, tell, meanwhile))
                 break
             except WorkerEnded as error:
                 if not facts.lose(str(error)):
@@ -246,7 +257,11 @@ class Worker:
         return facts.answer()
 
     def _ask_worker(
-        self, facts: Facts, timeout_s: float, tell: Callable[[FirstAnswer], None] | None = None
+        self,
+        facts: Facts,
+        timeout_s: float,
+        tell: Callable[[FirstAnswer], None] | None = None,
+        meanwhile: Iterator[None] = NOTHING,
     ) -> None:
         """Ask for all facts that are not known yet."""
         deadline = time.monotonic() + timeout_s
@@ -255,6 +270,8 @@ class Worker:
         self._revive()
         request = {"fact_timeout_s": timeout_s * FACT_SHARE, "known": facts.done}
         self._send_message({"answer": request})
+        for _ in meanwhile:
+            pass
         done = False
         while not done:
             message = self._receive_message(deadline, timeout_s)
@@ -490,9 +507,14 @@ class Worker:
             for remark in self._ask_how_read(time.monotonic() + limit_s, limit_s):
                 self._remark(remark)
 
-    def _ask_how_read(self, deadline: float, limit_s: float) -> tuple[str, ...]:
+    def _ask_how_read(
+        self, deadline: float, limit_s: float, meanwhile: Iterator[None] = NOTHING
+    ) -> tuple[str, ...]:
         """What a reader should know of how the dump was opened."""
         self._send_message({"fit": {}})
+        for _ in meanwhile:
+            if self._child.has_spoken:
+                break
         return tuple(self._receive_message(deadline, limit_s)["remarks"])
 
     def _send_open(self, case: Case) -> None:
