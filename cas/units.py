@@ -10,6 +10,19 @@ from datetime import UTC, datetime
 
 _SIZES = ("KiB", "MiB", "GiB", "TiB", "PiB")
 _SPANS_S = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
+_DAY_S = 86_400
+_AGES_S = {
+    **dict.fromkeys(("", "s", "sec", "second"), 1),
+    **dict.fromkeys(("min", "minute"), 60),
+    **dict.fromkeys(("h", "hour"), 3_600),
+    **dict.fromkeys(("d", "day"), _DAY_S),
+    **dict.fromkeys(("w", "week"), 7 * _DAY_S),
+    "fortnight": 14 * _DAY_S,
+    **dict.fromkeys(("m", "month"), 31 * _DAY_S),
+    **dict.fromkeys(("y", "year"), 365 * _DAY_S),
+}
+"""Seconds of what an age ends with, as Thoth has them: ``m`` is a month."""
+_LONGEST_AGE_S = 1000 * 365 * _DAY_S
 _TIME, _CLOCK = "%Y-%m-%d %H:%M:%S", "%H:%M:%S"
 
 
@@ -58,6 +71,21 @@ def human_span(seconds: float) -> str:
         if number or words:
             words.append(f"{number} {unit}" if number else "")
     return " ".join(filter(None, words[:2]))
+
+
+def seconds_of_age(text: str) -> int:
+    """Seconds of an age such as ``6h``; without a number it is one of them.
+
+    >>> seconds_of_age("6h"), seconds_of_age("week")
+    (21600, 604800)
+
+    :raises ValueError: it ends with no unit that there is
+    """
+    found = re.fullmatch(r"(\d*)(.*)", text, re.ASCII | re.DOTALL)
+    number, suffix = found.groups() if found else ("", text)
+    if suffix not in _AGES_S or not text:
+        raise ValueError(f"invalid time suffix {suffix!r}")
+    return min(int(number[:12] or 1) * _AGES_S[suffix], _LONGEST_AGE_S)
 
 
 def utc(time: datetime) -> str:

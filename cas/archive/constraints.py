@@ -5,7 +5,6 @@ The grammar is that of Thoth's README. What is typed is data: it is compared, ne
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -13,23 +12,10 @@ from datetime import datetime
 from cas.archive.facts import PROPERTIES
 from cas.errors import UsageError
 from cas.model.archived import USERS, Comparison, Constraint, Selection
+from cas.units import seconds_of_age
 
 STDIN = frozenset({"dump=stdin", "dumps=stdin", "name=stdin"})
 """Instead of constraints: ids are read from standard input."""
-_DAY_S = 24 * 60 * 60
-_SUFFIXES = {
-    **dict.fromkeys(("", "s", "sec", "second"), 1),
-    **dict.fromkeys(("min", "minute"), 60),
-    **dict.fromkeys(("h", "hour"), 60 * 60),
-    **dict.fromkeys(("d", "day"), _DAY_S),
-    **dict.fromkeys(("w", "week"), 7 * _DAY_S),
-    "fortnight": 14 * _DAY_S,
-    **dict.fromkeys(("m", "month"), 31 * _DAY_S),
-    **dict.fromkeys(("y", "year"), 365 * _DAY_S),
-}
-"""Seconds of what an age ends with, as Thoth has them: ``m`` is a month."""
-_AGE = re.compile(r"(\d*)(.*)", re.ASCII | re.DOTALL)
-_LONGEST_S = 1000 * 365 * _DAY_S
 
 
 class Garbage(UsageError):
@@ -86,15 +72,12 @@ def age_s(text: str) -> int:
 
     :raises Garbage: it ends with no unit that there is
     """
-    found = _AGE.fullmatch(text)
-    assert found  # noqa: S101  it fits everything
-    number, suffix = found.groups()
-    if suffix not in _SUFFIXES or not text:
+    try:
+        return seconds_of_age(text)
+    except ValueError as error:
         raise Garbage(
-            f"invalid time suffix {suffix!r}",
-            hint="ages end with s, min, h, d, w, month (or m) and y, for example 6h",
-        )
-    return min(int(number[:12] or 1) * _SUFFIXES[suffix], _LONGEST_S)
+            str(error), hint="ages end with s, min, h, d, w, month (or m) and y, for example 6h"
+        ) from error
 
 
 def ids_of_lines(lines: Iterable[str]) -> list[str]:
