@@ -99,6 +99,48 @@ def dump_digest(path: Path, is_cancelled: Callable[[], bool] = lambda: False) ->
     return BLOCKS + whole.hexdigest()
 
 
+class StreamedDigest:
+    """The digest of bytes that come one after the other, by the method of another one."""
+
+    def __init__(self, like: Fingerprint) -> None:
+        """Nothing has come yet.
+
+        :param like: what is expected; only its size and its method count
+        """
+        self._is_in_blocks = like.digest.startswith(BLOCKS)
+        start = b"%d\n" % like.size_bytes if self._is_in_blocks else b""
+        self._whole, self._block = hashlib.sha256(start), hashlib.sha256()
+        self._left_bytes = BLOCK_BYTES
+        self.size_bytes = 0
+        """That have come."""
+
+    def add(self, data: bytes) -> None:
+        """Take the next bytes."""
+        self.size_bytes += len(data)
+        if not self._is_in_blocks:
+            self._whole.update(data)
+            return
+        left = memoryview(data)
+        while left:
+            piece, left = left[: self._left_bytes], left[self._left_bytes :]
+            self._block.update(piece)
+            self._left_bytes -= len(piece)
+            if not self._left_bytes:
+                self._end_block()
+
+    @property
+    def found(self) -> Fingerprint:
+        """Of all that has come; nothing may come after that."""
+        if self._is_in_blocks and self._left_bytes < BLOCK_BYTES:
+            self._end_block()
+        method = BLOCKS if self._is_in_blocks else PLAIN
+        return Fingerprint(self.size_bytes, method + self._whole.hexdigest())
+
+    def _end_block(self) -> None:
+        self._whole.update(self._block.digest())
+        self._block, self._left_bytes = hashlib.sha256(), BLOCK_BYTES
+
+
 _Found = tuple[Path, tuple[int, ...], Fingerprint]
 """A file, how it looked before it was read, and its fingerprint."""
 
