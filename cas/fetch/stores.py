@@ -1,11 +1,12 @@
 """Objects of a store, ``s3://BUCKET/KEY``: where it is and who we are there only cas.conf says.
 
 The URL under which the store gives an object by http is signed, by obstore where that can, and our
-own client asks for it: what holds for any URL holds for this one too.
+own client asks for it: what holds for any URL holds for this one too. Only obstore writes to one.
 """
 
 from __future__ import annotations
 
+import base64
 import os
 import shlex
 import sys
@@ -25,6 +26,7 @@ from cas.settings.rules import StoreRules
 
 HOLDS_FOR = timedelta(days=1)
 """A signature; a connection that was made before its end goes on."""
+_LOOK = "look at [stores] in cas.conf, and at what its `credentials` name"
 _GOOGLE = "https://storage.googleapis.com"
 
 
@@ -64,35 +66,77 @@ def store_of(url: Url, stores: Mapping[str, StoreRules]) -> StoreRules:
     return rules
 
 
+def opened_store(
+    url: Url, stores: Mapping[str, StoreRules], client: Mapping[str, Any], retry: Mapping[str, Any]
+) -> Any:
+    """obstore's own access to the bucket of a URL, for writing.
+
+    :param client: what obstore's client is told besides, as ``client_options``
+    :param retry: how often it asks again, as ``retry_config``
+    :raises ConfigError: cas.conf has no such store or no credentials, or obstore is not installed
+    """
+    rules = store_of(url, stores)
+    if not rules.credentials and not (url.scheme == "s3" and rules.has_instance_metadata):
+        raise ConfigError(
+            f"{url}: cas.conf names no credentials with which anything can be written there",
+            hint="set `credentials` in [stores], see cas.conf(5)",
+        )
+    kind, config = _ACCESS[url.scheme](url, rules)
+    options = {"allow_http": True, **client}
+    store = _of_obstore(url, kind)
+    try:
+        return store(url.host, config=config, client_options=options, retry_config=retry)
+    except Exception:  # obstore's errors have no common class
+        # no `from`: the library's message may quote a key
+        raise FetchError(f"{url}: the store cannot be opened", hint=_LOOK) from None
+
+
+def _amazons_access(_url: Url, rules: StoreRules) -> tuple[str, dict[str, Any]]:
+    config = {"endpoint": _amazons_endpoint(rules), "region": rules.region}
+    return "S3Store", config | (
+        store_keys.of_amazon(rules.credentials) if rules.credentials else {}
+    )
+
+
+def _googles_access(_url: Url, rules: StoreRules) -> tuple[str, dict[str, Any]]:
+    assert rules.credentials  # noqa: S101  who has none asks unsigned
+    account = store_keys.of_google(rules.credentials, _googles_endpoint(rules))
+    return "GCSStore", {"service_account_key": account}
+
+
+def _azures_access(url: Url, rules: StoreRules) -> tuple[str, dict[str, Any]]:
+    assert rules.credentials  # noqa: S101  see `opened_store`
+    account = store_keys.of_azure(rules.credentials)
+    config: dict[str, Any] = {
+        "account_name": account.name,
+        "endpoint": _azures_endpoint(url, rules),
+    }
+    if account.signature:
+        return "AzureStore", config | {"sas_key": account.signature}
+    return "AzureStore", config | {"account_key": base64.b64encode(account.key).decode()}
+
+
+_ACCESS = {"s3": _amazons_access, "gs": _googles_access, "az": _azures_access}
+"""obstore's class for a store of that kind, and how it is told where that is and who we are."""
+
+
 def _by_amazon(url: Url, rules: StoreRules) -> str:
-    endpoint = (rules.endpoint or f"https://s3.{rules.region}.amazonaws.com").rstrip("/")
     if not rules.credentials and not rules.has_instance_metadata:
-        return _unsigned(url, endpoint)
-    config = {"endpoint": endpoint, "region": rules.region}
-    if rules.credentials:
-        config |= store_keys.of_amazon(rules.credentials)
-    return _signed_by_obstore(url, "S3Store", config)
+        return _unsigned(url, _amazons_endpoint(rules))
+    return _signed_by_obstore(url, *_amazons_access(url, rules))
 
 
 def _by_google(url: Url, rules: StoreRules) -> str:
-    endpoint = (rules.endpoint or _GOOGLE).rstrip("/")
     if not rules.credentials:
-        return _unsigned(url, endpoint)
-    account = store_keys.of_google(rules.credentials, endpoint)
-    return _signed_by_obstore(url, "GCSStore", {"service_account_key": account})
+        return _unsigned(url, _googles_endpoint(rules))
+    return _signed_by_obstore(url, *_googles_access(url, rules))
 
 
 def _by_azure(url: Url, rules: StoreRules) -> str:
-    account = store_keys.of_azure(rules.credentials) if rules.credentials else None
-    endpoint = rules.endpoint or (account and account.endpoint)
-    if endpoint is None:
-        raise ConfigError(
-            f"{url}: cas.conf does not say which account has the container {url.host}",
-            hint="set `endpoint = https://ACCOUNT.blob.core.windows.net` in [stores az://]",
-        )
-    endpoint = endpoint.rstrip("/")
-    if account is None:
+    endpoint = _azures_endpoint(url, rules)
+    if not rules.credentials:
         return _unsigned(url, endpoint)
+    account = store_keys.of_azure(rules.credentials)
     path, until = f"{url.host}/{url.file_path}", datetime.now(UTC) + HOLDS_FOR
     query = account.signature or signed_query(account.name, account.key, path, until)
     return f"{_unsigned(url, endpoint)}?{query}"
@@ -101,8 +145,46 @@ def _by_azure(url: Url, rules: StoreRules) -> str:
 _BY_SCHEME = {"s3": _by_amazon, "gs": _by_google, "az": _by_azure}
 
 
+def _amazons_endpoint(rules: StoreRules) -> str:
+    return (rules.endpoint or f"https://s3.{rules.region}.amazonaws.com").rstrip("/")
+
+
+def _googles_endpoint(rules: StoreRules) -> str:
+    return (rules.endpoint or _GOOGLE).rstrip("/")
+
+
+def _azures_endpoint(url: Url, rules: StoreRules) -> str:
+    """The account's server.
+
+    :raises ConfigError: cas.conf does not say which account that is
+    """
+    account = store_keys.of_azure(rules.credentials) if rules.credentials else None
+    endpoint = rules.endpoint or (account and account.endpoint)
+    if endpoint is None:
+        raise ConfigError(
+            f"{url}: cas.conf does not say which account has the container {url.host}",
+            hint="set `endpoint = https://ACCOUNT.blob.core.windows.net` in [stores az://]",
+        )
+    return endpoint.rstrip("/")
+
+
 def _unsigned(url: Url, endpoint: str) -> str:
     return f"{endpoint}/{url.host}/{quote(url.file_path)}"
+
+
+def _of_obstore(url: Url, store: str) -> Any:
+    """A class of obstore's.
+
+    :raises ConfigError: obstore is not installed
+    """
+    try:
+        import obstore.store
+    except ImportError:
+        raise ConfigError(
+            f"{url}: the Python package obstore is not installed, which signs requests to stores",
+            hint=f"{shlex.quote(sys.executable)} -m pip install obstore",
+        ) from None
+    return getattr(obstore.store, store)
 
 
 def _signed_by_obstore(url: Url, store: str, config: Mapping[str, Any]) -> str:
@@ -112,28 +194,23 @@ def _signed_by_obstore(url: Url, store: str, config: Mapping[str, Any]) -> str:
     :raises ConfigError: obstore is not installed
     :raises FetchError: it cannot sign
     """
+    kind = _of_obstore(url, store)
+    import obstore
+
     try:
-        import obstore.store
-    except ImportError:
-        raise ConfigError(
-            f"{url}: the Python package obstore is not installed, which signs requests to stores",
-            hint=f"{shlex.quote(sys.executable)} -m pip install obstore",
-        ) from None
-    try:
-        with _environment_unheard():
-            kind = getattr(obstore.store, store)
+        with environment_unheard():
             opened = kind(url.host, config=config, client_options={"allow_http": True})
             return str(obstore.sign(opened, "GET", url.file_path, HOLDS_FOR))
     except Exception:  # obstore's errors have no common class
         # no `from`: the library's message may quote a key
         raise FetchError(
             f"{url}: no request to the store can be signed",
-            hint="look at [stores] in cas.conf, and at what its `credentials` name",
+            hint=_LOOK,
         ) from None
 
 
 @contextmanager
-def _environment_unheard() -> Iterator[None]:
+def environment_unheard() -> Iterator[None]:
     """Without the variables from which obstore takes keys, endpoints and proxies unasked."""
     kept = {name: os.environ.pop(name) for name in list(os.environ) if _is_heard(name.lower())}
     try:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,14 +19,12 @@ BUCKET = "dumps"
 
 
 @contextmanager
-def store_with(dump: Path, key: str) -> Iterator[str]:
-    """The endpoint of a store in whose bucket the dump is an object."""
+def served_store() -> Iterator[str]:
+    """The endpoint of a store with an empty bucket."""
     if not os.environ.get("CI"):
         pytest.importorskip("moto")
         pytest.importorskip("obstore")
     from moto.server import ThreadedMotoServer
-    from obstore import put
-    from obstore.store import S3Store
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)  # it writes a line for each request
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
@@ -38,13 +37,28 @@ def store_with(dump: Path, key: str) -> Iterator[str]:
         )
         assert connection.getresponse().status == 200
         connection.close()
-        endpoint = f"http://{host}:{port}"
-        config = {"endpoint": endpoint, "region": "us-east-1"}
-        config |= {"access_key_id": KEY_ID, "secret_access_key": SECRET}
-        put(S3Store(BUCKET, config=config, client_options={"allow_http": True}), key, dump)
-        yield endpoint
+        yield f"http://{host}:{port}"
     finally:
         server.stop()
+
+
+def opened_bucket(endpoint: str) -> Any:
+    """The bucket, for obstore."""
+    from obstore.store import S3Store
+
+    config = {"endpoint": endpoint, "region": "us-east-1"}
+    config |= {"access_key_id": KEY_ID, "secret_access_key": SECRET}
+    return S3Store(BUCKET, config=config, client_options={"allow_http": True})
+
+
+@contextmanager
+def store_with(dump: Path, key: str) -> Iterator[str]:
+    """The endpoint of a store in whose bucket the dump is an object."""
+    with served_store() as endpoint:
+        import obstore
+
+        obstore.put(opened_bucket(endpoint), key, dump)
+        yield endpoint
 
 
 def know_store(site: Site, endpoint: str) -> None:
