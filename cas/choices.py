@@ -41,7 +41,7 @@ class Presence(StrEnum):
     TRUNCATED = "truncated"
     """In the archive, with another size than it was stored with."""
     ELSEWHERE = "elsewhere"
-    """Where it was submitted: it was never copied."""
+    """Where it was submitted: it was never copied; or in a store, to which it was moved."""
     MISSING = "missing"
     """There should be a file, and there is none."""
     PURGED = "purged"

@@ -11,6 +11,7 @@ from pathlib import Path
 from cas.archive.archive import Archive
 from cas.archive.crash_directories import INFO, NotArchived
 from cas.archive.freeing import is_elsewhere, leftovers
+from cas.archive.move_notes import left_moves
 from cas.archive.record import File, Info
 from cas.archive.shown import shown_info
 from cas.errors import CasError, ConfigError, DatabaseDamaged, NotPermitted, Refused
@@ -24,6 +25,7 @@ from cas_admin.invariants import INDEX, PURGE, Flaw, Scope
 
 _AT_ONCE = 500
 """Crashes whose rows are read in one go."""
+GO_ON_MOVING = "the next cas move, or cas-admin index, finishes it or takes it back"
 PUT_BACK = "put it back from a backup, or have the dump analysed again"
 
 
@@ -39,6 +41,11 @@ def of_archive(scope: Scope) -> Iterator[Flaw]:
             rows = _rows(archive, some)
             for crash_id in some:
                 yield from _flaws_of_crash(archive, crash_id, rows, scope)
+        for left in left_moves(archive.path):
+            what = f"its move to {left.to}, by {left.by}, was stopped"
+            yield Flaw(
+                str(archive.directory_of(left.crash_id)), what, GO_ON_MOVING, is_broken=False
+            )
         for crash_id in _row_ids(archive):
             if not archive.has_record(crash_id):
                 place = str(archive.directory_of(crash_id))

@@ -15,6 +15,7 @@ from cas.archive.archive import Archive
 from cas.archive.crash_directories import NotArchived
 from cas.archive.crash_index import IndexBehind
 from cas.archive.keeping import enter_job
+from cas.archive.move_notes import MOVES
 from cas.archive.record import Info
 from cas.commands import World
 from cas.database.records import JobRecord
@@ -32,6 +33,7 @@ from cas.model.finding import Finding, Signature
 from cas.model.report import Report
 from cas.report.result import NAME
 from cas.report.result_record import Result
+from cas.settings.person import person
 from cas.text import count
 from cas.triage.rejudge import kernel_log, value_of_record
 
@@ -132,6 +134,16 @@ def _is_archived(archive: Archive, crash_id: str, job: Job) -> bool:
         return False
     digests = {file.digest for file in info.files}  # also of one that made room for a better one
     return job_name(job) in info.jobs and job.digest in digests
+
+
+def finish_moves(archive: Archive, world: World) -> None:
+    """Finish, or undo, moves that were stopped."""
+    if (archive.path / MOVES).is_dir():  # few sites have a store
+        from cas.archive.moving import Mover
+        from cas.fetch.source import FetchPolicy
+
+        by = person(world.environment, world.config)
+        Mover(archive, FetchPolicy.of(world.config), world.progress, by).finish_moves()
 
 
 def index_archive(archive: Archive, world: World) -> Indexed:

@@ -8,9 +8,11 @@ import shlex
 import stat
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
+from cas.archive.archive import Archive
+from cas.archive.keeping import kept_file
 from cas.catalogue.cache import inspection
 from cas.choices import Stage, Verdict
 from cas.database.records import PackageState
@@ -30,7 +32,7 @@ from cas.jobs.job import Job, load_job
 from cas.jobs.lock import lock_job
 from cas.jobs.reference import flaw_of_dump
 from cas.jobs.sharing import ResultGroup
-from cas.jobs.work_directory import STATE, UNBORN_S, Kind, WorkDirectory, is_gone
+from cas.jobs.work_directory import STATE, UNBORN_S, Kind, WorkDirectory, is_gone, is_regular
 from cas.report import mail_files, result
 from cas.settings import users
 from cas.settings.config import Config
@@ -228,9 +230,23 @@ def _inconsistencies(job: Job, scope: Scope) -> Iterator[str]:
         sections = {section.path for section in found.sections}
         for name in sorted(sections - job.files.keys()):
             yield f"the section {name} was never sealed"
-    yield from seal.flaws(job, with_digests=scope.with_digests)
+    is_kept = _is_dump_kept(job, scope)
+    for flaw in seal.flaws(job, with_digests=scope.with_digests):
+        if not (is_kept and flaw == f"{job.dump_name} is missing"):
+            yield flaw
     for path in seal.leftovers(job.directory):
         yield f"{path.name} was left behind by a run that was stopped"
+
+
+def _is_dump_kept(job: Job, scope: Scope) -> bool:
+    """Whether a job has no dump because the archive has moved that to a store."""
+    if job.stored is None or job.stored.reference or is_regular(job.stored.vmcore):
+        return False
+    with suppress(CasError):
+        if crash_id := result.crash_id_of(job.directory):
+            archive = Archive.of(scope.config, scope.store)
+            return kept_file(archive, crash_id, job.digest) is not None
+    return False
 
 
 def _flaws_of_mail(job: Job) -> Iterator[Flaw]:

@@ -212,7 +212,8 @@ class CrashDirectories:
             return Presence.PURGED
         path = self.path_of(info, best)
         if path is None:
-            return Presence.ELSEWHERE
+            is_lost = best.is_moved and best.copy and best.copy.flaw
+            return Presence.MISSING if is_lost else Presence.ELSEWHERE
         try:
             size_bytes = path.stat().st_size
         except OSError:

@@ -230,6 +230,7 @@ def with_file(info: Info, file: File) -> Info:
             added_s=same.added_s,
             at=at,
             looks=marks,
+            copy=same.copy,
             is_uploaded=file.is_uploaded or (same.is_uploaded and same.purged_s is None),
         )
         files = tuple(file if each.digest == file.digest else each for each in info.files)
@@ -367,12 +368,34 @@ def _settled(file: File, target: Path, *, is_sure: bool) -> File:
     return replace(file, looks=looks(target) if is_sure else None)
 
 
+def put_in_place(path: Path, target: Path) -> None:
+    """Give a whole file that is on the disk its name in the archive.
+
+    :raises OSError: that cannot be
+    """
+    path.chmod(_READ_ONLY)
+    path.rename(target)
+    sync_directory(target.parent)
+    sync_directory(path.parent)
+
+
 def _put_name(good: Path, other: Path) -> None:
     """Have one content once, of which both are names."""
     part = other.with_name(f".{other.name}{PART}")
     part.unlink(missing_ok=True)
     part.hardlink_to(good)
     part.replace(other)
+
+
+def kept_file(archive: Archive, crash_id: str, digest: str | None) -> File | None:
+    """The file of a crash with that digest that a job can do without: it was moved to a store, or
+    has come back into the archive."""
+    try:
+        files = archive.read(crash_id).files
+    except CasError:
+        return None
+    had = (each for each in files if each.digest == digest and not each.purged_s)
+    return next((each for each in had if each.copy and digest), None)
 
 
 def is_as_stored(archive: Archive, crash_id: str, digest: str, dump: Path) -> bool:

@@ -34,6 +34,18 @@ CRASH, NOTE = "crash", "note"
 """What a crash of the archive is: one with files, or one that a note tells of."""
 
 
+class StoreCopy(Record, frozen=True, kw_only=True):
+    """A copy of a file in a store, which was read back whole, and right, when it was made."""
+
+    url: str
+    """``s3://BUCKET/KEY``."""
+    at_s: Seconds
+    """When it was read back, in seconds since 1970."""
+    by: str
+    flaw: str | None = None
+    """What was wrong with it when it was asked for last; ``None``: nothing."""
+
+
 class ToldFile(Record, frozen=True, kw_only=True):
     """One file of a crash: its dumps differ in what was left out, and how far they came."""
 
@@ -54,9 +66,16 @@ class ToldFile(Record, frozen=True, kw_only=True):
     archive; ``None``: in the archive."""
     added_s: Seconds
     """Seconds since 1970."""
+    copy: StoreCopy | None = None
+    """Its last copy in a store; where `at` is its URL, the file is only there."""
     is_uploaded: bool = False
     """Somebody has uploaded it: it does not go with the last job of its crash."""
     purged_s: Seconds | None = None
+
+    @property
+    def is_moved(self) -> bool:
+        """Whether it is in a store, and no longer on this machine."""
+        return self.copy is not None and self.at == self.copy.url
 
 
 class File(ToldFile, frozen=True, kw_only=True):

@@ -18,6 +18,7 @@ from cas.errors import ConfigError
 from cas.frozen import dataclass
 from cas.model.host import Host
 from cas.settings.rules import (
+    STORE_PREFIX,
     CacheRules,
     DebuginfodRules,
     HostRules,
@@ -27,8 +28,9 @@ from cas.settings.rules import (
     StoreRules,
     Supervision,
     SweepRules,
+    TierRules,
 )
-from cas.units import bytes_of
+from cas.units import bytes_of, seconds_of_age
 
 SECRET = frozenset({"database", "debuginfod"})
 """Directives whose value may hold a password."""
@@ -97,6 +99,7 @@ class Config:
     """What becomes of a plain dump: `COPY` or `REFERENCE`."""
     store: Path | None = None
     """Where the archive is; ``None``: below the work directory."""
+    tier: TierRules = field(default_factory=TierRules)
     private_addresses: bool = False
     """Whether a URL may lead to loopback, link-local and private networks."""
     stores: Mapping[str, StoreRules] = field(default_factory=dict)
@@ -382,6 +385,26 @@ def _seconds(value: str) -> float:
     return float(value)
 
 
+def _age(value: str) -> int:
+    """Seconds of an age as in a specification; the unit may stand apart, and be of several."""
+    found = re.fullmatch(r"(\d+)\s*([a-z]+)", value, re.ASCII)
+    if not found or int(found[1]) < 1:
+        raise ValueError("must be an age such as 30 days")
+    number, unit = found.groups()
+    try:
+        return seconds_of_age(
+            number + (unit[:-1] if unit.endswith("s") and len(unit) > 1 else unit)
+        )
+    except ValueError:
+        raise ValueError(f"ends with no unit of time: {unit!r}") from None
+
+
+def _store_and_prefix(value: str) -> str:
+    if not STORE_PREFIX.fullmatch(value):
+        raise ValueError("must be a store and a prefix in it, s3://BUCKET/PREFIX")
+    return value.rstrip("/")
+
+
 def _endpoint(value: str) -> str:
     (url,) = _urls(value) or ("",)
     if not url:
@@ -438,6 +461,8 @@ _DIRECTIVES: dict[str, tuple[str, Callable[[str], Any]]] = {
     "sshkey": ("sshkey", _absolute),
     "store": ("store", _absolute),
     "storage": ("storage", lambda value: Storage(_one_of("copy", "reference")(value))),
+    "tierAfter": ("tier.after_s", _age),
+    "tierStore": ("tier.store", _store_and_prefix),
     "purgeLimit": ("purge_limit_days", _positive),
     "autoPurge": ("auto_purge", _yes_no),
     "engine": ("engine", _one_of(*EngineChoice)),

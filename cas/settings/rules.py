@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from cas.frozen import dataclass
+
+STORE_PREFIX = re.compile(r"(s3|gs|az)://[A-Za-z0-9._-]+(/[A-Za-z0-9._/-]*)?", re.ASCII)
+"""A store, and what the names begin with that are given to dumps in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +167,16 @@ class StoreRules:
     has_instance_metadata: bool = False
     """Whether a key is asked for at the cloud's own address on this machine (169.254.169.254); of
     Amazon's protocol alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class TierRules:
+    """Which dumps of the archive `cas move --due` takes to a store."""
+
+    after_s: int | None = None
+    """Since somebody used them, or they came; ``None``: none are due."""
+    store: str | None = None
+    """``s3://BUCKET/PREFIX``."""
 
 
 @dataclass(frozen=True, slots=True)

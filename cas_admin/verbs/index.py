@@ -31,7 +31,13 @@ def run(options: argparse.Namespace, world: World) -> Output:
     from cas.jobs.work_directory import WorkDirectory, is_gone, is_regular
     from cas.report.result import NAME, load
     from cas.triage.uploading import finish_uploads
-    from cas_admin.indexing import archive_job, index_archive, job_record_of, mend_database
+    from cas_admin.indexing import (
+        archive_job,
+        finish_moves,
+        index_archive,
+        job_record_of,
+        mend_database,
+    )
 
     has_lost = mend_database(world)
     store, entered, unreadable = Store.of(world.config), 0, 0
@@ -60,6 +66,7 @@ def run(options: argparse.Namespace, world: World) -> Output:
         if is_gone(directory):
             store.jobs.remove_job(directory)
     finish_uploads(archive, world.config, world.now, world.progress)
+    finish_moves(archive, world)
     archive.index.catch_up()
     crashes = index_archive(archive, world)
     unreadable += crashes.unreadable

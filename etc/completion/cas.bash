@@ -78,7 +78,7 @@ _cas() {
         --command-timeout | --start-timeout | --watchdog | --stop-interval) return ;;
         --respawn-interval | --fetch-timeout | --smtp-timeout | --host-keepalive) return ;;
     esac
-    case $(_cas_verb identify debug signature object ls info report set unset ticket unticket hold unhold export upload analyze analyzer analyzers glide jobs show similar groups) in
+    case $(_cas_verb identify debug signature object ls info report set unset ticket unticket hold unhold export upload move analyze analyzer analyzers glide jobs show similar groups) in
         identify) words='--member --json --config --debug -h --help' ;;
         object) words='--json --config --debug -h --help' ;;
         jobs) words='--json --config --debug -h --help' ;;
@@ -97,6 +97,13 @@ _cas() {
         analyze) words='--jobs --timeout --config --debug -h --help' ;;
         analyzer) words='--remove --config --debug -h --help' ;;
         analyzers) words='--json --config --debug -h --help' ;;
+        move)
+            if [[ $previous == --to ]]; then
+                mapfile -t COMPREPLY < <(compgen -W 'local s3:// gs:// az://' -- "$current")
+                return
+            fi
+            words='--to --due -n --dry-run --config --debug -h --help'
+            ;;
         set | unset | ticket | unticket | hold | unhold) words='--config --debug -h --help' ;;
         glide)
             [[ $previous != --tasks ]] || words='panic cpus blocked all'
@@ -123,7 +130,7 @@ _cas() {
             --command-timeout
             --start-timeout --watchdog --stop-interval --respawn-interval --fetch-timeout
             --smtp-timeout --host-keepalive --config --debug --version -h --help'
-        [[ $current == -* ]] || words='identify debug signature object ls info report set unset ticket unticket hold unhold export upload analyze analyzer analyzers glide jobs show similar groups'
+        [[ $current == -* ]] || words='identify debug signature object ls info report set unset ticket unticket hold unhold export upload move analyze analyzer analyzers glide jobs show similar groups'
     fi
     mapfile -t COMPREPLY < <(compgen -W "$words" -- "$current")
 }

@@ -38,7 +38,7 @@ function __cas_specs
     end
 end
 
-set -l bare 'not __fish_seen_subcommand_from glide identify debug signature object ls info report set unset ticket unticket hold unhold export upload analyze analyzer analyzers jobs show similar groups'
+set -l bare 'not __fish_seen_subcommand_from glide identify debug signature object ls info report set unset ticket unticket hold unhold export upload move analyze analyzer analyzers jobs show similar groups'
 set -l debug '__fish_seen_subcommand_from debug'
 complete -c cas -f
 complete -c cas -n $bare -a identify -d 'tell what a dump says about itself'
@@ -83,6 +83,10 @@ complete -c cas -n '__fish_seen_subcommand_from export' -l words -r -F -d 'repla
 complete -c cas -n '__fish_seen_subcommand_from export' -l key -r -F -d 'write here what was replaced by what'
 complete -c cas -n '__fish_seen_subcommand_from export' -l with-dump -d 'export the dump, too'
 complete -c cas -n $bare -a upload -d 'put dumps into the archive'
+complete -c cas -n $bare -a move -d 'move dumps of the archive to a store, and back'
+complete -c cas -n '__fish_seen_subcommand_from move' -l to -x -a 'local s3:// gs:// az://' -d 'a store, or this machine'
+complete -c cas -n '__fish_seen_subcommand_from move' -l due -d 'what nobody has used for tierAfter of cas.conf'
+complete -c cas -n '__fish_seen_subcommand_from move' -s n -l dry-run -d 'move nothing'
 complete -c cas -n $bare -a analyze -d 'run an analyzer on crashes'
 complete -c cas -n $bare -a analyzer -d 'add, replace or remove an analyzer'
 complete -c cas -n $bare -a analyzers -d 'list the analyzers'
@@ -95,8 +99,8 @@ complete -c cas -n '__fish_seen_subcommand_from analyze' -l jobs -x -d 'so many 
 complete -c cas -n '__fish_seen_subcommand_from analyze' -l timeout -x -d 'seconds for one crash'
 complete -c cas -n '__fish_seen_subcommand_from analyzer' -l remove -d 'remove it'
 complete -c cas -n '__fish_seen_subcommand_from analyzers' -l json -d 'print everything, as JSON'
-complete -c cas -n '__fish_seen_subcommand_from glide identify signature object ls info report set unset ticket unticket hold unhold export upload analyze show similar groups' -F
-complete -c cas -n '__fish_seen_subcommand_from glide debug signature ls info report set unset ticket unticket hold unhold export analyze show similar groups' -a '(__cas_specs)'
+complete -c cas -n '__fish_seen_subcommand_from glide identify signature object ls info report set unset ticket unticket hold unhold export upload move analyze show similar groups' -F
+complete -c cas -n '__fish_seen_subcommand_from glide debug signature ls info report set unset ticket unticket hold unhold export move analyze show similar groups' -a '(__cas_specs)'
 complete -c cas -n '__fish_seen_subcommand_from identify' -l member -x -d 'the dump to take from an archive'
 complete -c cas -n '__fish_seen_subcommand_from glide identify signature object ls info report jobs similar groups' -l json -d 'print everything, as JSON'
 complete -c cas -n $bare -a debug -d 'open a debugger on a dump'
