@@ -175,6 +175,13 @@ def file_rank(file: ToldFile) -> tuple[Any, ...]:
     return is_kept, not is_log, file.is_whole, unfiltered, is_plain, file.size_bytes, file.added_s
 
 
+class TooDeep(UsageError):
+    """What somebody says of a crash has too many objects and arrays in one another."""
+
+    exit_code = 1
+    hint = "set less in one another"
+
+
 def info_of(content: bytes) -> Info:
     """A record that was read.
 
@@ -195,7 +202,7 @@ def info_of(content: bytes) -> Info:
 def content_of(info: Info) -> bytes:
     """What is written of a crash.
 
-    :raises UsageError: what is said of it is nested too deeply
+    :raises TooDeep: what is said of it is
     """
     try:
         values = msgspec.to_builtins(info)
@@ -203,8 +210,7 @@ def content_of(info: Info) -> bytes:
     except RecursionError:
         is_refused = True
     if is_refused:
-        said = f"what is said of the crash {info.id} would be nested too deeply"
-        raise UsageError(said, hint="set less in one another")
+        raise TooDeep(f"what is said of the crash {info.id} would be nested too deeply")
     return json_text(values, indent=1).encode() + b"\n"
 
 

@@ -108,6 +108,25 @@ def test_what_is_not_there_has_status_2_and_what_cannot_be_meant_1(
     assert "invalid time suffix" in site.cas("info", "mtime=10x").stderr
 
 
+@pytest.mark.parametrize(
+    ("verb", "behind"),
+    [
+        *(("info", ()), ("similar", ()), ("unticket", ()), ("hold", ()), ("unhold", ())),
+        *(("set", ("name", "value")), ("unset", ("name",)), ("ticket", ("T-1",))),
+        ("analyze", ("signature",)),
+    ],
+)
+def test_a_status_tells_what_cannot_be_meant_from_what_is_not_there(
+    site: Site, verb: str, behind: tuple[str, ...]
+) -> None:
+    statuses = [
+        site.cas(verb, *words, *behind).returncode
+        for words in (("mtime=10x",), ("node=nobody",), ("--nosuch", "node=nobody"))
+    ]
+    assert statuses == [1, 2, 2]
+    assert site.cas(verb).returncode == (1 if verb == "info" else 2)
+
+
 def test_a_word_that_means_two_things_is_listed(site: Site, vmcore_b: Path) -> None:
     crash_id = site.cas("object", vmcore_b).stdout.strip()
     ticket = crash_id[:6]
@@ -193,7 +212,7 @@ def test_properties_and_tickets_are_said_of_crashes_and_by_whom(site: Site, vmco
     assert len(rows(site, "triage=undefined")) == 1
     assert rows(site, "ticket=undefined") == []
     refused = site.cas("ticket", "type=crash")
-    assert (refused.returncode, refused.stdout) == (1, "")
+    assert (refused.returncode, refused.stdout) == (2, "")
     assert site.cas("ticket", "type=crash", "a=b").returncode == 1
     assert site.cas("ticket", "T-1", "X-1").returncode == 0
     assert rows(site, "ticket=X-1")[0][-1] == "T-1,X-1"

@@ -31,11 +31,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace, world: World) -> Output:
     """Run it; what it prints stands in the order of the crashes, oldest first.
 
+    :raises UsageError: a word lacks
     :raises Garbage: a word cannot be meant
     :raises NoAnalyzer: there is no such analyzer
     :raises TryAgain: the database is of no use now; what was said is recorded all the same
     """
-    from cas.archive.constraints import Garbage
     from cas.commands.analyzing import Wanted, analyze
     from cas.commands.archive_access import opened_archive
     from cas.commands.crash_spec import chosen_crashes
@@ -43,7 +43,7 @@ def run(options: argparse.Namespace, world: World) -> Output:
 
     *words, name = options.words
     if not words:
-        raise Garbage("it takes SPEC ANALYZER", hint=f"for example: {EXAMPLE}")
+        raise UsageError("it takes SPEC ANALYZER", hint=f"for example: {EXAMPLE}")
     for option, value in (("--jobs", options.jobs), ("--timeout", options.timeout)):
         if value is not None and value <= 0:
             raise UsageError(f"{option} takes a number above 0", hint=f"for example: {EXAMPLE}")

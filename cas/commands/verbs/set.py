@@ -21,6 +21,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace, world: World) -> Output:
     """Set it.
 
+    :raises UsageError: a word lacks
     :raises Garbage: a word cannot be meant
     :raises NotArchived: the first word means nothing that is archived
     :raises TryAgain: the database is of no use now; what was set is recorded all the same
@@ -28,14 +29,14 @@ def run(options: argparse.Namespace, world: World) -> Output:
     from functools import partial
 
     from cas.archive.annotation import VALUE_LIMIT, checked_name, value_of, with_property
-    from cas.archive.constraints import Garbage
     from cas.commands.archive_access import change_all, opened_archive
     from cas.commands.crash_spec import crashes_and_rest
+    from cas.errors import UsageError
 
     archive = opened_archive(world)
     meant = crashes_and_rest(options.words, world, archive, fewest=2)
     if len(meant.rest) not in (1, 2) or len(meant.rest) == len(options.words):
-        raise Garbage("it takes SPEC PROPERTY [VALUE]", hint=f"for example: {EXAMPLE}")
+        raise UsageError("it takes SPEC PROPERTY [VALUE]", hint=f"for example: {EXAMPLE}")
     name = checked_name(meant.rest[0])
     if len(meant.rest) > 1:
         value = value_of(meant.rest[1])

@@ -20,19 +20,20 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace, world: World) -> Output:
     """Give it.
 
+    :raises UsageError: a word lacks
     :raises Garbage: a word cannot be meant, or the last one is no ticket
     :raises TryAgain: the database is of no use now; the ticket is recorded all the same
     """
     from functools import partial
 
     from cas.archive.annotation import checked_ticket, with_ticket
-    from cas.archive.constraints import Garbage
     from cas.commands.archive_access import change_all, opened_archive
     from cas.commands.crash_spec import chosen_crashes
+    from cas.errors import UsageError
 
     *words, last = options.words
     if not words:
-        raise Garbage("it takes SPEC TICKET", hint=f"for example: {EXAMPLE}")
+        raise UsageError("it takes SPEC TICKET", hint=f"for example: {EXAMPLE}")
     ticket = checked_ticket(last)
     archive = opened_archive(world)
     selection = chosen_crashes(words, world, archive)

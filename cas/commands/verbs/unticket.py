@@ -20,6 +20,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace, world: World) -> Output:
     """Take them back; the ticket of a job goes with the job.
 
+    :raises UsageError: a word lacks
     :raises Garbage: a word cannot be meant
     :raises NotArchived: the first word means nothing that is archived
     :raises TryAgain: the database is of no use now; what was taken back is recorded all the same
@@ -27,15 +28,15 @@ def run(options: argparse.Namespace, world: World) -> Output:
     from functools import partial
 
     from cas.archive.annotation import checked_ticket, without_ticket
-    from cas.archive.constraints import Garbage
     from cas.commands.archive_access import change_all, opened_archive
     from cas.commands.crash_spec import crashes_and_rest
+    from cas.errors import UsageError
     from cas.model.archived import Selection
 
     archive = opened_archive(world)
     meant = crashes_and_rest(options.words, world, archive, fewest=1)
     if len(meant.rest) > 1:
-        raise Garbage("it takes SPEC [TICKET]", hint=f"for example: {EXAMPLE}")
+        raise UsageError("it takes SPEC [TICKET]", hint=f"for example: {EXAMPLE}")
     ticket = checked_ticket(meant.rest[0]) if meant.rest else None
     what = f"unticket {ticket}" if ticket else "unticket all"
     change = partial(without_ticket, ticket=ticket)
