@@ -103,6 +103,7 @@ class SweptHost(Record, frozen=True, kw_only=True):
     left: tuple[LeftFile, ...]
     read_bytes: Count
     fetched_bytes: Count
+    fetch_seconds: float
     seconds: float
 
 

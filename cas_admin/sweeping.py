@@ -156,5 +156,6 @@ def _as_json(swept: Swept) -> dict[str, object]:
         "left": [{"path": each.path, "why": each.why} for each in swept.left],
         "read_bytes": swept.read_bytes,
         "fetched_bytes": swept.fetched_bytes,
+        "fetch_seconds": round(swept.fetch_s, 3),
         "seconds": round(swept.seconds, 3),
     }

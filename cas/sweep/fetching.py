@@ -27,8 +27,25 @@ from cas.units import human_size
 
 
 @dataclass(frozen=True, slots=True)
+class Arrived:
+    """A file that has come, in a directory of its own which is ours until it is closed."""
+
+    job: Job
+    stack: ExitStack
+
+    def enter(self, archive: Archive, config: Config) -> Entered:
+        """Have it in the archive, without an answer.
+
+        :raises NotADump: it is none, and is gone
+        :raises CasError: that cannot be done now; the next sweep does it
+        """
+        with self.stack:
+            return enter_fetched(self.job, archive, config, Silent())
+
+
+@dataclass(frozen=True, slots=True)
 class Fetching:
-    """What brings files of a host into the archive."""
+    """What brings files of a host here."""
 
     host: FarHost
     archive: Archive
@@ -37,12 +54,12 @@ class Fetching:
     received: Callable[[int], None]
     """Told how many bytes have come."""
 
-    def fetched(self, found: Found) -> Entered:
-        """A file of the host, which is in the archive then, without an answer.
+    def arrived(self, found: Found) -> Arrived:
+        """A file of the host, whole.
 
         :raises Broken: the connection broke; what came is kept for a day
         :raises DiskFull: there is no room; likewise
-        :raises CasError: it is not to be had, or is no dump
+        :raises CasError: it is not to be had
         """
         address = str(self.host.url(found.path))
         with ExitStack() as stack:
@@ -52,7 +69,7 @@ class Fetching:
                 now = datetime.now().astimezone()
                 job = stack.enter_context(incoming.new_upload(self.archive, order, now))
             self._download(found, job)
-            return enter_fetched(job, self.archive, self.config, Silent())
+            return Arrived(job, stack.pop_all())
 
     def _download(self, found: Found, job: Job) -> None:
         url = self.host.url(found.path)

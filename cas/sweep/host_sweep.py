@@ -5,8 +5,9 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import suppress
-from dataclasses import dataclass, field
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from cas.archive.archive import Archive
@@ -19,7 +20,7 @@ from cas.progress import Progress
 from cas.settings.config import Config
 from cas.settings.rules import SweepRules
 from cas.sweep.far_host import SUDO, FarHost, reached
-from cas.sweep.fetching import Fetching
+from cas.sweep.fetching import Arrived, Fetching
 from cas.sweep.judging import Seen, Useless, seen_there, why_known
 from cas.sweep.ledger import Ledger, Noted
 from cas.sweep.walk import Found, Kind, Left, Walk, in_order
@@ -27,6 +28,8 @@ from cas.text import count, one_line
 from cas.units import human_size, human_span
 
 GROWS = "it grows or changes: the next sweep looks again"
+AHEAD = 3
+"""Files that have come and wait to be in the archive, at most."""
 SAVE_S = 10.0
 """Between two times that what is known of a host is written, if nothing was fetched."""
 
@@ -60,6 +63,8 @@ class Swept:
     read_bytes: int = 0
     """Of files, to know their crashes."""
     fetched_bytes: int = 0
+    fetch_s: float = 0.0
+    """For what was fetched, until it was in the archive."""
     seconds: float = 0.0
 
 
@@ -95,6 +100,11 @@ class HostSweep:
     _ledger: Ledger = field(init=False)
     _rules: SweepRules = field(init=False)
     _saved: float = field(default_factory=time.monotonic)
+    _planned: int = 0
+    """Bytes of what is missing, or was."""
+    _entering: dict[str, Future[None]] = field(default_factory=dict)
+    """What has come and is not in the archive yet, by its crash."""
+    _pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "entering"))
 
     def __post_init__(self) -> None:
         self.result = Swept(self.host)
@@ -135,7 +145,10 @@ class HostSweep:
                 # a second look, when what is being written has had time to grow
                 time.sleep(max(0.0, looked + self._rules.settle_s - time.monotonic()))
                 self._judge(found, there)
+            for crash in [*self._entering]:
+                self._await_entering(crash)
         finally:
+            self._pool.shutdown()  # what has come is not lost
             self._save()
 
     def _unknown(self, found: list[Found]) -> Iterator[Found]:
@@ -183,6 +196,7 @@ class HostSweep:
             self._leave_unread(found, error)
             return
         self.result.read_bytes += seen.read_bytes
+        self._await_entering(seen.crash_id)
         if known := why_known(found, seen, self.archive):
             self._note_known(found, seen, known)
         elif not self.claims.take(found, seen):
@@ -204,41 +218,69 @@ class HostSweep:
             self._leave(found, f"it is larger than {human_size(limit)}, `bytes` of cas.conf")
             self._note_problem("a file is larger than `bytes` of cas.conf allows")
             return False
-        planned = sum(each.size_bytes for each in self.result.missing)
-        if planned + size > limit:
+        if self._planned + size > limit:
             said = f"{human_size(limit)} are enough for one sweep: the next one goes on"
             self._leave(found, said)
             return False
         return True
 
     def _bring(self, found: Found, seen: Seen, there: FarHost) -> None:
+        """Fetch a file; it comes into the archive while the next one is fetched."""
         missing = Missing(found.shown, found.state.size_bytes, seen.crash_id)
+        self._planned += found.state.size_bytes
         if not self.fetches:
             self.result.missing.append(missing)
             return
         fetching = Fetching(there, self.archive, self.config, self.progress, self._received)
         try:
-            entered = fetching.fetched(found)
+            with self._timed():
+                arrived = fetching.arrived(found)
         except Changed:
             self._leave(found, GROWS)
             return
         except (TryAgain, DiskFull):
             self.result.missing.append(missing)
             raise
+        except (FetchError, Refused) as error:
+            self._leave_unread(found, error)
+            return
+        self._entering[seen.crash_id] = self._pool.submit(self._enter, found, arrived, missing)
+        if len(self._entering) > AHEAD:
+            self._await_entering(next(iter(self._entering)))
+
+    def _enter(self, found: Found, arrived: Arrived, missing: Missing) -> None:
+        """Have a file that has come in the archive; that this failed is told, and ends the host."""
+        try:
+            entered = arrived.enter(self.archive, self.config)
         except NotADump as error:
             self._leave(found, str(error))
             self._ledger.note(found, None, str(error))
             return
-        except (FetchError, Refused) as error:
-            self._leave_unread(found, error)
-            return
-        crash = entered.info.id
-        self.result.missing.append(
-            Missing(found.shown, found.state.size_bytes, crash, True, entered.file.digest)
-        )
+        except CasError:
+            self.result.missing.append(missing)
+            raise
+        crash, digest = entered.info.id, entered.file.digest
+        self.result.missing.append(replace(missing, crash=crash, is_fetched=True, digest=digest))
         self._ledger.note(found, crash)
         self._note_place(found, crash)
         self._save()
+
+    def _await_entering(self, crash: str) -> None:
+        """Wait until a crash is in the archive, if a file of it has come.
+
+        :raises CasError: it could not be entered
+        """
+        if entering := self._entering.pop(crash, None):
+            with self._timed():
+                entering.result()
+
+    @contextmanager
+    def _timed(self) -> Iterator[None]:
+        begun = time.monotonic()
+        try:
+            yield
+        finally:
+            self.result.fetch_s += time.monotonic() - begun
 
     def _note_place(self, found: Found, crash: str) -> None:
         state = found.state
@@ -263,8 +305,9 @@ class HostSweep:
     def _leave_unread(self, found: Found, error: CasError) -> None:
         """Leave a file that the host does not give, or that is too much for us."""
         advice = f"; {error.hint}" if error.hint else ""
-        self._leave(found, one_line(f"{error}{advice}"))
-        self._note_problem(f"{found.shown} could not be read")
+        why = one_line(f"{error}{advice}")
+        self._leave(found, why)
+        self._note_problem(why)
 
     def _leave(self, found: Found, why: str) -> None:
         self.result.left.append(Left(found.shown, why))

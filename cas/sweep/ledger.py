@@ -6,6 +6,7 @@ It is a file for each host below the archive. Lost, it costs some kilobytes for 
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -56,6 +57,7 @@ class Ledger:
 
     path: Path
     files: dict[str, Noted] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @classmethod
     def of(cls, host: Host, archive: Archive) -> Self:
@@ -76,12 +78,14 @@ class Ledger:
 
     def note(self, found: Found, crash: str | None, why: str | None = None) -> None:
         """Remember what came of a file."""
-        self.files[_key(found.path)] = Noted(
+        noted = Noted(
             size_bytes=found.state.size_bytes,
             modified_s=found.state.modified_s,
             crash=crash,
             why=why,
         )
+        with self._lock:
+            self.files[_key(found.path)] = noted
 
     def keep_only(self, found: Iterable[Found]) -> None:
         """Forget files that are not there any more."""
@@ -93,8 +97,8 @@ class Ledger:
 
         :raises CasError: it cannot be written
         """
-        content = msgspec.to_builtins(_Content(version=_VERSION, files=self.files))
-        with writing_below(self.path.parent.parent):
+        with self._lock, writing_below(self.path.parent.parent):
+            content = msgspec.to_builtins(_Content(version=_VERSION, files=self.files))
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             write_whole(self.path, json_text(content).encode())
 
