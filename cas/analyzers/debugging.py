@@ -6,13 +6,13 @@ import os
 import shlex
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from cas.analyzers.analyzer import Analyzer
 from cas.analyzers.prepared import PreparedCrash
 from cas.analyzers.shell import ShellPlaces, find_shell
 from cas.choices import AnalyzerKind
 from cas.engines.drgn.analyzing import AnalyzerCall, python_program
+from cas.engines.drgn.glide import GlideModule
 from cas.errors import EngineError
 from cas.files.whole import put
 from cas.frozen import dataclass
@@ -46,25 +46,29 @@ class ShellSession:
 
 
 def shell_session(
-    room: Path, crash: PreparedCrash, analyzer: Analyzer, confinement: Confinement, pipe: int
+    crash: PreparedCrash,
+    analyzer: Analyzer,
+    confinement: Confinement,
+    modules: tuple[GlideModule, ...],
+    pipe: int,
 ) -> ShellSession:
     """A shell with the analyzer in ``$CAS_ANALYZER``, which ``cas_analyze`` runs.
 
     When it ends with status 0, it says what the analyzer's text is by then.
 
-    :param room: an empty directory of its own
-    :param confinement: where it runs
+    :param confinement: where it runs; its directory is empty, and of its own
+    :param modules: of the deep trace
     :param pipe: descriptor of the pipe for what is said
     :raises EngineError: there is no shell, or nothing that opens the dump for Python
     """
+    room = confinement.directory
     places = ShellPlaces.prepare(room, crash, analyzer, confinement, None)
     files, run = dict(places.files), '( . "$CAS_ANALYZER" )'
     if analyzer.kind is AnalyzerKind.PYTHON:
         if crash.case is None:
             raise EngineError(crash.why_no_case)
-        call = AnalyzerCall(analyzer.text, crash.shown, pipe)
-        own = replace(confinement, directory=room)
-        words, _, view = python_program(call, crash.case, own)
+        call = AnalyzerCall(analyzer.text, crash.shown, modules, pipe)
+        words, _, view = python_program(call, crash.case, confinement)
         files = {**view.files, **files}
         seen = {os.fspath(path): place for path, place in files.items()}
         named = [os.fspath(word) for word in words]

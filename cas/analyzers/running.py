@@ -19,6 +19,7 @@ from cas.analyzers.sayings import Said, SayingPipe
 from cas.analyzers.shell import ShellPlaces, shell_program
 from cas.choices import AnalyzerKind
 from cas.engines.drgn.analyzing import AnalyzerCall, python_program
+from cas.engines.drgn.glide import GlideModule, usable_modules
 from cas.frozen import dataclass
 from cas.settings.config import Config
 from cas.supervise import Child, Confinement, VisibleFiles, describe_status, find_program
@@ -94,10 +95,15 @@ class Runner:
         if subject.case is None:
             return Ran(subject.why_no_case)
         death = None
+        modules: tuple[GlideModule, ...] = ()
+        if b"glide" in analyzer.text:  # the others are spared what is wrong with a module
+            modules = usable_modules(
+                self.config.glide, lambda why: output.write(f"! {why}\n".encode())
+            )
         while True:
             with self._room(subject.id) as room, SayingPipe() as pipe:
                 words, confinement, view = python_program(
-                    AnalyzerCall(analyzer.text, subject.shown, pipe.theirs, death),
+                    AnalyzerCall(analyzer.text, subject.shown, modules, pipe.theirs, death),
                     subject.case,
                     replace(self.confinement, directory=room),
                 )

@@ -74,7 +74,7 @@ def debug(order: DebugOrder, world: World) -> int:
         case, debuginfo = case_of(subject, dump, order, world, leases)
         if case.dump.is_log and (order.engine is EngineChoice.CRASH or order.host):
             raise UsageError(
-                f"{subject} has no dump, only a kernel log: crash has nothing to open",
+                f"{order.spec} has no dump, only a kernel log: crash has nothing to open",
                 hint=f"what its kernel says without memory: cas debug {order.spec}",
             )
         sandbox, _ = find_sandbox(world.config.supervision.sandbox)

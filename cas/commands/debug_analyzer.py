@@ -18,6 +18,7 @@ from cas.commands.archive_access import opened_archive
 from cas.commands.crash_lines import HEADER, ls_line
 from cas.commands.crash_spec import AmbiguousSpec, chosen_crashes
 from cas.commands.invocation import World
+from cas.engines.drgn.glide import usable_modules
 from cas.errors import CasError, UsageError
 from cas.frozen import dataclass
 from cas.settings.person import person
@@ -126,7 +127,8 @@ def _session(crash: PreparedCrash, analyzer: Analyzer, world: World) -> tuple[in
     with scratch() as room, SayingPipe() as pipe:
         rules, environment = world.config.supervision, {**window.environment, **editors}
         confinement = Confinement(room, rules, environment, sandbox)
-        session = shell_session(room, crash, analyzer, confinement, pipe.theirs)
+        modules = usable_modules(world.config.glide, world.progress.warn)
+        session = shell_session(crash, analyzer, confinement, modules, pipe.theirs)
         words, view = session.words, session.view
         with LocalTerminal(words, session.confinement, view, window.size) as terminal:
             pipe.close_theirs()

@@ -22,6 +22,7 @@ from cas.engines.crash.kaslr import crash_options
 from cas.engines.crash.place import Place
 from cas.engines.crash.rungs import MINIMAL, options_in_ladder
 from cas.engines.drgn import terminal as drgn
+from cas.engines.drgn.glide import usable_modules
 from cas.engines.piped import PipedDebugger
 from cas.errors import CasError, EngineError, UsageError
 from cas.files import shipped
@@ -78,7 +79,8 @@ def in_drgn(session: DebugSession, feed: Input, world: World) -> int:
         world.progress.warn(f"this is drgn, which has no {' '.join(theirs.words)}: left out")
     kmods = {name: path for name, path in session.case.kmods.items() if name in session.debuginfo}
     case, confinement = replace(session.case, kmods=kmods), session.confinement
-    beginning = drgn.Beginning(feed.first, theirs.is_silent, is_forced, session.served)
+    modules = usable_modules(world.config.glide, world.progress.warn)
+    beginning = drgn.Beginning(feed.first, theirs.is_silent, is_forced, modules, session.served)
     if not feed.is_for_a_person:
         with drgn.drgn_between_pipes(case, confinement, beginning) as child:
             piped = PipedDebugger(child, "drgn")

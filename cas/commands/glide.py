@@ -93,7 +93,7 @@ def _case(
     dump = dump_of(subject, asked, source, world)
     if dump.is_log:
         raise UsageError(
-            f"{subject} has no dump, only a kernel log: there are no stacks to trace",
+            f"{asked.spec} has no dump, only a kernel log: there are no stacks to trace",
             hint=f"what its kernel says without memory: cas debug {asked.spec}",
         )
     case, debuginfo = case_of(subject, dump, asked, world, session)

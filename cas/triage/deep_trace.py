@@ -11,16 +11,15 @@ from pathlib import Path
 from typing import BinaryIO
 
 from cas.choices import Engine, SectionStatus
-from cas.engines.drgn.glide import GlideModule, GlideOrder, UnusableModule, glide_modules, headed
+from cas.engines.drgn.glide import GlideOrder, headed, usable_modules
+from cas.engines.drgn.glide_text import lines_of_record
 from cas.engines.drgn.process import Worker, WorkerEnded
 from cas.errors import EngineError
-from cas.files import shipped
 from cas.files.whole import writing_below
 from cas.jobs.layout import DEEP_TRACE
 from cas.model.answer import FirstAnswer
 from cas.model.kernel import Match
 from cas.model.snippet import Section
-from cas.report.glide import lines_of_record
 from cas.text import json_text
 from cas.triage.context import Context
 from cas.triage.kmods import Kmods
@@ -38,7 +37,7 @@ def deep_trace(
     answer: FirstAnswer, match: Match | None, worker: Worker, kmods: Kmods, context: Context
 ) -> Section:
     """The trace of the dump that drgn has open, in its two files."""
-    modules = _modules(context)
+    modules = usable_modules(context.config.glide, context.remark)
     if match is not None:
         named = {name for module in modules for name in module.kmods}
         kmods.supply_cached(answer, match, named)
@@ -59,16 +58,6 @@ def deep_trace(
     size = text.stat().st_size if text.exists() else 0
     seconds = time.monotonic() - begun
     return Section(NAME, TITLE, status, Engine.DRGN, text, seconds, size, error)
-
-
-def _modules(context: Context) -> tuple[GlideModule, ...]:
-    """The modules of the deep trace; without the site's own where one of these is of no use."""
-    own = shipped.shipped("glide")
-    try:
-        return glide_modules((own, *context.config.glide))
-    except UnusableModule as error:
-        context.remark(f"the deep trace does without the site's modules: {error}")
-        return glide_modules((own,))
 
 
 def _write(name: str, worker: Worker, order: GlideOrder, text: Path, records: Path) -> str | None:

@@ -145,6 +145,18 @@ def test_a_pipe_into_drgn_takes_commands_of_crash_and_python(job: Site) -> None:
     assert done.stdout.endswith(DRGNS)
 
 
+def test_drgns_prompt_has_the_deep_trace(job: Site) -> None:
+    words = ("-c", "glide --tasks panic | grep -c cas_ledger", "-c", "glide --tasks 1 --depth 1")
+    done = job.cas("debug", "T-1", "--engine", "drgn", *words, "-c", "glide --tasks nobody")
+    assert done.returncode == 1, done.stdout
+    number, trace, *rest = done.stdout.splitlines()
+    assert int(number) > 1 and trace.startswith("Linux 6.1.192-1.cas1.x86_64; modules: core")
+    assert "pid 1 (init), S (sleeping)" in rest and "== core ==" in rest
+    assert rest[-1] == (
+        "glide: 'nobody' names no tasks: panic, cpus, blocked, all, or process ids as 1,47"
+    )
+
+
 def test_a_command_that_crash_lacks_makes_the_status_1_and_names_what_there_is(job: Site) -> None:
     help_ = r"printf '\n%s\n%s\n\ncrash version: 8\n' '*  bt  btop' 'sys  q'"
     opens = opened().replace("case $w in", f"case $w in help) {help_};;")

@@ -30,6 +30,7 @@ SHIPPED: dict[str, tuple[list[str], dict[str, Any]]] = {
         ["cas_oops O", "cas_stuck O", "nf_cas_dummy O"],
         {"foreign_modules": ["cas_oops", "cas_stuck", "nf_cas_dummy"]},
     ),
+    "glide": (["Linux 6.1.192-1.cas1.x86_64; modules: core, virtio"], {}),
     "hung-tasks": (
         ["cat (pid 47) is blocked in cas_stuck_read for 7.1 s, waiting for wait queue cas_queue"],
         {"hung": 1},

@@ -85,7 +85,7 @@ TOLD = {
     ],
     "md": [
         r"md0 \(raid1\): 2 disks, 0 of them missing, .*",
-        "loop1, disk 0: In_sync; .*",
+        "loop1, disk 0: In_sync.*; 0 requests",
         "rebuild: .*MD_RECOVERY_RUNNING, MD_RECOVERY_SYNC.*",
         ".* sectors done, asked for up to .*",
         'by pid .* "md0_resync", .*',

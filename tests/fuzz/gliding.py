@@ -16,8 +16,8 @@ from cas.engines.drgn.child.glide.trace import Glide, Wanted
 from cas.engines.drgn.child.limits import raise_late_on_alarm
 from cas.engines.drgn.child.target import File, Request, Target
 from cas.engines.drgn.glide import glide_modules
+from cas.engines.drgn.glide_text import lines_of_record
 from cas.files.shipped import shipped
-from cas.report.glide import lines_of_record
 from cas.text import printable
 
 FLIPPED = (1, 4, 64, 1024)

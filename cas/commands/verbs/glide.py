@@ -38,7 +38,7 @@ def run(options: argparse.Namespace, world: World) -> Output:
     """
     from cas.commands.glide import glide_order, records_of
     from cas.commands.specification import SeveralJobs, list_jobs
-    from cas.report.glide import lines_of_record
+    from cas.engines.drgn.glide_text import lines_of_record
     from cas.text import json_text
 
     order = glide_order(options.tasks, options.depth, world)

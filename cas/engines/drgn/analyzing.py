@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from cas.engines.drgn.glide import GlideModule, sources
 from cas.engines.drgn.request import facts_to_compare, foreseen_death, vmcoreinfo_text
 from cas.engines.drgn.starting import ENVIRONMENT, PACKAGES, home_of_drgn
 from cas.files.whole import put
@@ -31,6 +32,8 @@ class AnalyzerCall:
     text: bytes
     info: Mapping[str, Any]
     """What is known of the crash."""
+    modules: tuple[GlideModule, ...]
+    """Of the deep trace."""
     pipe: int
     """Descriptor of the pipe for what it says."""
     death: str | None = None
@@ -46,7 +49,7 @@ def python_program(
     :raises EngineError: drgn is not installed
     """
     room, home = confinement.directory, home_of_drgn()
-    analyzer, about = room / "analyzer", room / "call.json"
+    analyzer, about, modules = room / "analyzer", room / "call.json", room / "glide.json"
     request = {
         "arch": case.dump.arch,
         "vmcoreinfo": vmcoreinfo_text(case.dump),
@@ -54,14 +57,15 @@ def python_program(
         "death": call.death or foreseen_death(case.dump),
     }
     put(analyzer, call.text)
+    put(modules, json.dumps(sources(call.modules)).encode())
     put(about, json.dumps({"pipe": call.pipe, "info": call.info, "request": request}).encode())
     needed = (Path(sys.base_prefix).resolve(), home, PACKAGES / "cas")
     seen = {case.dump.path: f"{FILES}/vmcore", case.vmlinux: f"{FILES}/vmlinux"}
     seen |= {path: str(path) for path in case.kmods.values()}
-    seen |= {path: f"{FILES}/{path.name}" for path in (analyzer, about)}
+    seen |= {path: f"{FILES}/{path.name}" for path in (analyzer, about, modules)}
     kmods = (word for pair in case.kmods.items() for word in map(str, pair))
     words: list[str | Path] = [Path(sys.executable).resolve(), "-I", "-S", "-c", PROGRAM]
-    words += [PACKAGES, home, case.dump.path, case.vmlinux, analyzer, about, *kmods]
+    words += [PACKAGES, home, case.dump.path, case.vmlinux, analyzer, about, modules, *kmods]
     environment = {**confinement.environment, **ENVIRONMENT}
     return (
         words,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from cas.engines.drgn.first_answer import Message
 from cas.errors import CasError
+from cas.files import shipped
 from cas.files.record import VERSION
 from cas.frozen import dataclass
 
@@ -60,10 +61,28 @@ class GlideOrder:
             "panic_depth": self.panic_depth,
             "depth": self.depth,
             "timeout_s": self.timeout_s,
-            "sources": [
-                (each.name, str(each.path), each.text, each.kmods) for each in self.modules
-            ],
+            "sources": sources(self.modules),
         }
+
+
+def sources(modules: Iterable[GlideModule]) -> list[tuple[str, str, str, tuple[str, ...]]]:
+    """Modules as drgn's process takes them: name, path, text and kernel modules of each."""
+    return [(each.name, str(each.path), each.text, each.kmods) for each in modules]
+
+
+def usable_modules(
+    directories: Sequence[Path], tell: Callable[[str], object]
+) -> tuple[GlideModule, ...]:
+    """The shipped modules and a site's; without all of the site's where one is of no use.
+
+    :param tell: told why
+    """
+    own = shipped.shipped("glide")
+    try:
+        return glide_modules((own, *directories))
+    except UnusableModule as error:
+        tell(f"the deep trace does without the site's modules: {error}")
+        return glide_modules((own,))
 
 
 def headed(records: Iterable[Message], dump: str) -> Iterator[Message]:

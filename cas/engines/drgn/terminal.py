@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import astuple, replace
 from pathlib import Path
 
+from cas.engines.drgn.glide import GlideModule, sources
 from cas.engines.drgn.request import facts_to_compare, foreseen_death, vmcoreinfo_text
 from cas.engines.drgn.starting import ENVIRONMENT, PACKAGES, home_of_drgn
 from cas.frozen import dataclass
@@ -27,6 +28,8 @@ QUIET = "DRGN_DISABLE_PLUGINS"
 
 FIRST = "first"
 """Name of a file with what is run before the first prompt."""
+MODULES = "glide.json"
+"""Name of a file with the modules of the deep trace."""
 LOG = "log"
 """Name of a file with the kernel log, where that is all there is."""
 
@@ -41,6 +44,8 @@ class Beginning:
     """Nothing introduces it."""
     is_forced: bool = False
     """The vmlinux may be another kernel's."""
+    modules: tuple[GlideModule, ...] = ()
+    """Of the deep trace."""
     served: int | None = None
     """Descriptor of a socket that the dump is read through, where it is no file here."""
 
@@ -90,6 +95,9 @@ def _console_program(
     seen |= {vmcore: f"{FILES}/vmcore"} if beginning.served is None else {}
     seen |= {path: str(path) for path in case.kmods.values()}
     seen |= {first: f"{FILES}/{FIRST}"} if first else {}
+    modules = directory / MODULES
+    modules.write_text(json.dumps(sources(beginning.modules)))
+    seen[modules] = f"{FILES}/{MODULES}"
     kmods = (word for pair in case.kmods.items() for word in map(str, pair))
     about = {
         "arch": case.dump.arch,
@@ -102,6 +110,6 @@ def _console_program(
         "death": foreseen_death(case.dump),
     }
     words: list[str | Path] = [python, "-I", "-S", "-c", PROGRAM, PACKAGES, home, way]
-    words += [vmcore, vmlinux, json.dumps(about), first or "", *kmods]
+    words += [vmcore, vmlinux, json.dumps(about), first or "", modules, *kmods]
     descriptors = () if beginning.served is None else (beginning.served,)
     return words, VisibleFiles({**dict(visible(needed)), **seen}, descriptors)

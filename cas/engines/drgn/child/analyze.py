@@ -10,7 +10,7 @@ import json
 import os
 import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
@@ -91,12 +91,30 @@ class Looking:
         return evidence_by(self._target, self._facts, detectors)
 
 
-def main(vmcore: str, vmlinux: str, analyzer: str, about: str, *kmods: str) -> None:
+class Tracing:
+    """Lets an analyzer have the deep trace."""
+
+    def __init__(self, target: Target, modules: str) -> None:
+        self._target, self._modules = target, modules
+
+    def glide(self, tasks: str = "cpus", depth: int | None = None) -> Iterator[str]:
+        """The lines of the trace.
+
+        :param tasks: ``panic``, ``cpus``, ``blocked``, ``all``, or process ids between commas
+        :param depth: pointers that are followed; ``None``: 2 in the task that panicked, else 0
+        """
+        from cas.engines.drgn.child.glide.command import GlideCommand  # few analyzers need it
+
+        return GlideCommand(self._target, self._modules).lines(tasks, depth)
+
+
+def main(vmcore: str, vmlinux: str, analyzer: str, about: str, modules: str, *kmods: str) -> None:
     """Open a dump and run an analyzer on it.
 
     :param analyzer: file of its text
     :param about: file of what else is known: ``info``, the ``pipe``'s descriptor, and the fields of
         a `Request` that are no files
+    :param modules: file of the modules of the deep trace
     :param kmods: names of kernel modules, each followed by its debug file
     """
     os.dup2(1, 2)
@@ -127,6 +145,7 @@ def main(vmcore: str, vmlinux: str, analyzer: str, about: str, *kmods: str) -> N
         "__file__": analyzer,
     }
     variables["evidence"] = Looking(target, call["info"]).evidence
+    variables["glide"] = Tracing(target, modules).glide
     try:
         code = compile(Path(analyzer).read_bytes(), "analyzer", "exec", dont_inherit=True)
         exec(code, variables)  # noqa: S102  what it is for; this process is confined

@@ -16,7 +16,7 @@ import os
 import shutil
 import site
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, ClassVar
@@ -46,27 +46,31 @@ WRONG = 1
 READ_BYTES = 64 << 10
 INPUT = "<input>"
 """What a traceback calls the user's lines."""
+GLIDE = "glide"
 ADVICE = "crash's commands work as well: bt, ps, log, dis, …; `help` lists them."
 
 
-def main(way: str, vmcore: str, vmlinux: str, about: str, first: str, *kmods: str) -> None:
+def main(way: str, vmcore: str, vmlinux: str, about: str, *files: str) -> None:
     """Open a dump and do what a user says.
 
     :param way: ``terminal``, ``quiet``, which is one without an introduction, or ``pipe``
     :param vmcore: the kernel log, where there is but that
     :param about: the fields of a `Request` that are no files, as JSON
-    :param first: a file of what is run before the first prompt; may be empty
-    :param kmods: names of kernel modules, each followed by its debug file
+    :param files: a file of what is run before the first prompt, or nothing; one of the modules of
+        the deep trace; then names of kernel modules, each followed by its debug file
     """
+    first, modules, *kmods = files
     kernel = _opened_file(vmlinux)
-    files = {name: _opened_file(path) for name, path in zip(kmods[::2], kmods[1::2], strict=True)}
+    debug = {name: _opened_file(path) for name, path in zip(kmods[::2], kmods[1::2], strict=True)}
     site.setquit()  # what Python has at its own prompt
     site.sethelper()
     try:
-        target = _opened_target(vmcore, kernel, files, json.loads(about))
+        target = _opened_target(vmcore, kernel, debug, json.loads(about))
         target.describe_all()
         if isinstance(target, WithoutMemory):
-            Console.own = target.own_commands(drgn_commands.names(target.prog))
+            Console.own = target.own_commands(drgn_commands.names(target.prog) | {GLIDE})
+        else:
+            Console.own = {GLIDE: _deep_trace(target, modules)}
     except CannotOpen as error:
         if way == "pipe":
             _tell_parent(failed=str(error), misfit=isinstance(error, Misfit))
@@ -90,6 +94,17 @@ def _opened_target(
     return Target(Request(dump, kernel, kmods=kmods, **facts))
 
 
+def _deep_trace(target: Target, modules: str) -> drgn_commands.Command:
+    """The command `glide`, which few use: it imports many of drgn's helpers."""
+
+    def run(prog: Program, words: Sequence[str]) -> None:
+        from cas.engines.drgn.child.glide.command import GlideCommand
+
+        GlideCommand(target, modules)(prog, words)
+
+    return run
+
+
 class Console(repl._InteractiveConsoleWithCommand):
     """drgn's prompt, which takes crash's commands too."""
 
@@ -103,7 +118,7 @@ class Console(repl._InteractiveConsoleWithCommand):
         super().__init__(variables)
         self._prog: Program = variables["prog"]
         self._variables = variables
-        self._commands = drgn_commands.names(self._prog)
+        self._commands = drgn_commands.names(self._prog) | self.own.keys()
         self.has_failed = False
         """Something could not be run, so far."""
         self._is_wrong = False
@@ -250,7 +265,7 @@ class _Completer(Completer):
 
     def __init__(self, namespace: dict[str, Any]) -> None:
         super().__init__(namespace)
-        self._commands = drgn_commands.names(namespace["prog"])
+        self._commands = drgn_commands.names(namespace["prog"]) | Console.own.keys()
 
     def _global_matches(self, text: str) -> list[str]:
         begins_line = not repl.readline.get_line_buffer()[: repl.readline.get_begidx()].strip()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cas.report.glide import declared, lines_of_record, lines_of_value
+from cas.engines.drgn.glide_text import declared, lines_of_record, lines_of_value
 
 FRAME = {
     "kind": "frame",
