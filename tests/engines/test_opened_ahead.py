@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from drgn import Architecture, FaultError, Platform, Program
 
 from cas.dump import identify
-from cas.engines.drgn.child.fit import Known
+from cas.engines.drgn.child.fit import Known, long_string
 from cas.engines.drgn.child.locate import Locator
 from cas.engines.drgn.child.target import CannotOpen, File, Request, Target
 from cas.engines.drgn.prestart import prestarted
@@ -241,3 +242,18 @@ def test_drgn_is_started_anew_where_the_sandbox_does_not_work(
     site.settings["sandbox"] = "bwrap"
     with pytest.raises(SandboxMissing), prestarted(site.world().config):
         pass
+
+
+def test_a_long_string_is_read_page_by_page_up_to_its_end() -> None:
+    prog = Program(Platform(Architecture.X86_64))
+    memory = b"x" * 3 + b"y" * 8190 + b"\0z" + bytes(4093)
+
+    def read(address: int, size: int, offset: int, _physical: bool) -> bytes:
+        return memory[offset : offset + size]
+
+    prog.add_memory_segment(0x1000, 0x2000, read)
+    with pytest.raises(FaultError):
+        long_string(prog, 0x1003)
+    prog.add_memory_segment(0x1000, 0x3000, read)
+    assert long_string(prog, 0x1003) == b"y" * 8190
+    assert long_string(prog, 0x3002) == b"z"

@@ -1,6 +1,7 @@
 """The first answer: what crashed, where and why, read from the dump with drgn's own helpers.
 
-Each fact stands alone: one that cannot be read leaves a sentence, and the others go on.
+Each fact stands alone: one that cannot be read leaves a sentence, and the others go on. What the
+first ones do not need is imported by those that do: until they are told somebody waits.
 """
 
 from __future__ import annotations
@@ -14,12 +15,7 @@ from drgn.helpers.linux.cpumask import (
     for_each_online_cpu,
     for_each_possible_cpu,
 )
-from drgn.helpers.linux.mm import totalram_pages
-from drgn.helpers.linux.module import module_taints
-from drgn.helpers.linux.panic import tainted
-from drgn.helpers.linux.printk import get_dmesg
 from drgn.helpers.linux.sched import get_task_state
-from drgn.helpers.linux.timekeeping import ktime_get_real_seconds, uptime
 
 from cas.engines.drgn.child.backtrace import frames, panic_task
 from cas.engines.drgn.child.notes import build_id
@@ -43,6 +39,18 @@ class Fact(NamedTuple):
     """Its value in JSON's types, or a :class:`Partial` with such."""
 
 
+def _dmesg(target: Target) -> str:
+    from drgn.helpers.linux.printk import get_dmesg
+
+    return _utf8_text(get_dmesg(target.prog))
+
+
+def _taint(target: Target) -> str:
+    from drgn.helpers.linux.panic import tainted
+
+    return tainted(target.prog).replace(" ", "")
+
+
 def _nodename(target: Target) -> str:
     name = _utf8_text(target.prog["init_uts_ns"].name.nodename.string_())
     if not name.isprintable():
@@ -51,6 +59,8 @@ def _nodename(target: Target) -> str:
 
 
 def _uptime_s(target: Target) -> float:
+    from drgn.helpers.linux.timekeeping import uptime
+
     seconds = round(uptime(target.prog), 3)
     if not 0 <= seconds <= LONGEST_UPTIME_S:
         raise ValueError(f"{seconds / 86_400:,.0f} days are not to be believed")
@@ -58,6 +68,8 @@ def _uptime_s(target: Target) -> float:
 
 
 def _crash_time(target: Target) -> int:
+    from drgn.helpers.linux.timekeeping import ktime_get_real_seconds
+
     seconds = int(ktime_get_real_seconds(target.prog).value_())
     if not YEAR_1990 <= seconds < YEAR_2100:
         try:
@@ -81,6 +93,8 @@ def _cpus_online(target: Target) -> int:
 
 
 def _memory_bytes(target: Target) -> int:
+    from drgn.helpers.linux.mm import totalram_pages
+
     size_bytes = int(totalram_pages(target.prog)) * int(target.prog["PAGE_SIZE"])
     if not 0 < size_bytes <= LARGEST_MEMORY_BYTES:
         raise ValueError(f"{size_bytes:,} bytes are not to be believed")
@@ -88,6 +102,8 @@ def _memory_bytes(target: Target) -> int:
 
 
 def _facts_of_kmods(target: Target) -> Partial:
+    from drgn.helpers.linux.module import module_taints
+
     kmods = [
         {
             "name": kmod.name,
@@ -118,11 +134,11 @@ def _utf8_text(raw: bytes) -> str:
 
 
 FACTS: Mapping[str, Fact] = {
-    "dmesg": Fact("the kernel log", lambda target: _utf8_text(get_dmesg(target.prog))),
+    "dmesg": Fact("the kernel log", _dmesg),
     "panic_task": Fact("the panic task", _facts_of_panic_task),
     "backtrace": Fact("the backtrace of the panic task", frames),
     "nodename": Fact("the node's name", _nodename),
-    "taint": Fact("the taint flags", lambda target: tainted(target.prog).replace(" ", "")),
+    "taint": Fact("the taint flags", _taint),
     "uptime_s": Fact("the uptime", _uptime_s),
     "crash_time": Fact("the clock", _crash_time),
     "cpus_online": Fact("the number of CPUs", _cpus_online),

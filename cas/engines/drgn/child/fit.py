@@ -30,6 +30,8 @@ TEXT = "SYMBOL(_stext)"
 IDENTITY = ("OSRELEASE", "BUILD-ID")
 """Lines of VMCOREINFO that say whose it is."""
 INFO_BYTES = 1 << 16
+PART_BYTES = 1 << 12
+"""No architecture has smaller pages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +133,7 @@ def is_of_another(prog: Program, vmcoreinfo: str) -> bool:
 def other_identity(prog: Program) -> list[str]:
     """Where the VMCOREINFO in memory says other things than the one in the dump's headers."""
     try:
-        text = prog.read_c_string(prog["vmcoreinfo_data"].value_(), max_size=INFO_BYTES)
+        text = long_string(prog, prog["vmcoreinfo_data"].value_())
     except (FaultError, LookupError, ValueError, TypeError):
         return []
     told, there = _vmcoreinfo_of(prog), _vmcoreinfo_lines(text)
@@ -141,6 +143,18 @@ def other_identity(prog: Program) -> list[str]:
         for key in IDENTITY
         if key in told and key in there and told[key] != there[key]
     ]
+
+
+def long_string(prog: Program, address: int) -> bytes:
+    """Bytes up to a NUL, which drgn would look for by reading them one by one.
+
+    :raises FaultError: a part of it cannot be read
+    """
+    text = b""
+    while b"\0" not in text and len(text) < INFO_BYTES:
+        at = address + len(text)
+        text += prog.read(at, PART_BYTES - at % PART_BYTES)
+    return text.partition(b"\0")[0][:INFO_BYTES]
 
 
 def _compared(name: str, expected: str, read: Callable[[], bytes]) -> Iterator[str]:

@@ -27,8 +27,6 @@ from drgn import (
     Symbol,
     SymbolIndex,
 )
-from drgn.helpers.linux.kallsyms import module_kallsyms
-from drgn.helpers.linux.module import for_each_module, module_address_regions
 
 from cas import elf
 from cas.engines.drgn.child.fit import (
@@ -263,6 +261,8 @@ class Target:
         return kmod is not None
 
     def _read_kmods(self) -> Iterator[LoadedKmod]:
+        from drgn.helpers.linux.module import for_each_module, module_address_regions
+
         self.kmods_end = "it was not read to its end in time"
         end, seen = None, set()
         try:
@@ -543,6 +543,8 @@ def _raise_fault(address: int, _size: int, _offset: int, _physical: bool) -> byt
 
 
 def _symbols(kmod: LoadedKmod) -> list[Symbol]:
+    from drgn.helpers.linux.kallsyms import module_kallsyms
+
     try:
         return [symbol for symbol in module_kallsyms(kmod.object) if symbol.address]
     except (FaultError, LookupError, ValueError, MemoryError):
