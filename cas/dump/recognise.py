@@ -6,7 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from cas import elf
-from cas.dump import flattened, log_file
+from cas.dump import flattened
 from cas.dump.foreign import HEAD_BYTES, foreign, raw_memory
 from cas.dump.kdump_header import read_kdump_header
 from cas.dump.memory import Source
@@ -97,6 +97,8 @@ def recognise_source(source: Source, name: str) -> str:
         return "flattened"
     kind = foreign(head) or raw_memory(source)
     if kind is None:
+        from cas.dump import log_file  # most files are dumps
+
         if log_file.is_log(source):
             return KERNEL_LOG
         raise NotADump(f"{name} is {_unknown_content(head[:_TEXT_BYTES])}")

@@ -4,7 +4,7 @@ from cas.intake import taking
 from cas.intake.copy import take_over
 from cas.intake.selection import Intake, is_plain
 from cas.intake.storing import Storing, state_of_upload
-from cas.intake.unpack import check_upload
+from cas.intake.upload_file import check_upload
 from cas.intake.vmware import is_memory, require_one_file
 from cas.streams.wrapping import PEEK_BYTES, is_wrapped, wrapping
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import BinaryIO
 
-from cas.intake.unpack import HEAD_BYTES, KindOf
+from cas.intake.unpack import KindOf
+from cas.intake.upload_file import HEAD_BYTES
 from cas.streams.random_access import Readable, unpacked_at_random
 from cas.streams.stored_members import stored_members
 from cas.streams.wrapping import PEEK_BYTES, wrapping

@@ -12,7 +12,7 @@ from cas.errors import CasError, NotADump, UnpackError, UnsupportedFormat
 from cas.frozen import dataclass
 from cas.intake.copy import copy
 from cas.intake.space import Sink
-from cas.intake.unpack import HEAD_BYTES, Search
+from cas.intake.upload_file import HEAD_BYTES
 from cas.intake.vmware import COMPRESSED, is_memory, require_one_file
 from cas.jobs.layout import DUMP, SIDECARS
 from cas.model.dump import KERNEL_LOG, Stored
@@ -109,6 +109,8 @@ class Selection:
             is_one_of_many and self._kind_of_head(_first_bytes(upload)) is None
         )
         if not is_dump:
+            from cas.intake.unpack import Search  # and what unpacks each kind
+
             Search(upload, self._account, self._intake.kind_of, self._sort_file).run(upload.name)
             return
         kind = self._kind_of_head(_first_bytes(upload)) or "dump"

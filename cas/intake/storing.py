@@ -13,7 +13,7 @@ from typing import Any, Self
 from cas.errors import AGAIN, UnpackError
 from cas.files.whole import sync, sync_directory
 from cas.intake.selection import Intake, Selection, is_plain
-from cas.intake.unpack import check_upload
+from cas.intake.upload_file import check_upload
 from cas.jobs.layout import DUMP, SIDECARS
 from cas.model.dump import Stored
 from cas.progress import Progress

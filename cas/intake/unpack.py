@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from cas.errors import AGAIN, NotADump, TryAgain
-from cas.files.patient_calls import NoAnswer, answering
-from cas.files.permission import DENIED, not_permitted
 from cas.intake import apport, programs
 from cas.intake.quicker import NotQuicker, quicker
 from cas.intake.space import Sink
+from cas.intake.upload_file import HEAD_BYTES
 from cas.streams import cpio, decompress, old_formats, tar, zip
 from cas.streams.budget import Account, UploadLayer
 from cas.streams.decompress import Decompress
@@ -21,7 +18,6 @@ from cas.streams.member import Member
 from cas.streams.unpacked import OF_PACKAGES
 from cas.streams.wrapping import ARCHIVES, PEEK_BYTES, wrapping
 
-HEAD_BYTES = 128 << 10
 FIRST_READ_BYTES = 4 << 10
 
 KindOf = Callable[[bytes], str | None]
@@ -151,34 +147,3 @@ def _growing_blocks(descriptor: int, account: Account) -> Iterator[bytes]:
         account.read_bytes += len(block)
         yield block
         size = min(2 * size, BLOCK_BYTES)
-
-
-def check_upload(path: Path) -> None:
-    """Make sure that there is a regular, readable, non-empty file.
-
-    :raises NotADump: with the reason
-    :raises TryAgain: its file system does not answer
-    """
-    try:
-        answering(path)
-    except NoAnswer as error:
-        said = f"{path} cannot be read: {error}"
-        raise TryAgain(said, hint=f"see to its mount, then {AGAIN}") from error
-    except (OSError, ValueError):
-        pass  # what is wrong is told below
-    try:
-        state = path.stat()
-        if stat.S_ISREG(state.st_mode) or stat.S_ISDIR(state.st_mode):
-            path.open("rb").close()
-    except OSError as error:
-        if error.errno in DENIED:
-            said = str(not_permitted(path, error, "read"))
-            raise NotADump(
-                said, hint="have it made readable, or run cas as a user who may read it"
-            ) from error
-        hint = "check the path"
-        raise NotADump(f"cannot read {path}: {error.strerror}", hint=hint) from error
-    if not stat.S_ISREG(state.st_mode):
-        raise NotADump(f"{path} is not a regular file")
-    if state.st_size == 0:
-        raise NotADump(f"{path} is empty", hint="the transfer failed: ask for the file again")

@@ -172,7 +172,7 @@ def opened_inside(arrival: Arrival, stack: ExitStack) -> PackedDump | None:
     if upload is None or arrival.left_s() < WORTH_S:
         return None
     from cas.intake.inside import dump_inside
-    from cas.intake.unpack import HEAD_BYTES
+    from cas.intake.upload_file import HEAD_BYTES
 
     directory = arrival.download_directory()
 

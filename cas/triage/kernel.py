@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from contextlib import ExitStack
 
 from cas.catalogue.cache import lease
-from cas.catalogue.cache.entry import has_grown
+from cas.catalogue.cache.entry import may_be_full
 from cas.catalogue.extraction import extract
 from cas.catalogue.extraction.extract import Extraction
 from cas.catalogue.extraction.kmod_cache import Wanted
@@ -57,7 +57,7 @@ class KernelSupply:
             extracted = context.catalogue.extract(sought, match, kmods, self._leases)
         # with this one the cache may hold too much
         try:
-            if not has_grown(context.config.debugs):
+            if not may_be_full(context.config.debugs, context.config.cache.limit_bytes):
                 return extracted
             from cas.catalogue.cache import limits
 

@@ -11,16 +11,16 @@ from __future__ import annotations
 import logging
 import socket
 import threading
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from functools import cached_property, partial
 from importlib import import_module
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cas.choices import Checked, Engine, EngineChoice, Fetch, Stage, Verdict
 from cas.dump import SEARCH_BYTES, glance, identify, require_modest
-from cas.dump.beside import log_in_place_of, with_log_beside
 from cas.dump.reassemble import with_reason
 from cas.engines.drgn.prestart import Prestart
 from cas.engines.drgn.process import NOTHING
@@ -59,9 +59,10 @@ from cas.triage.telling import Announcer
 from cas.triage.upload import Arrival
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from cas.dump.checking import Checking
+    from cas.model.host import Host
     from cas.triage.crash_run import CrashRun
     from cas.triage.fault import FaultReader
     from cas.triage.snippets import ChosenSnippets
@@ -248,7 +249,7 @@ class Pipeline:
         choice = KernelChoice(self.context, self.worker, self.supply, self.kmods, self.arrival)
         case = self.fitting_case(choice, dump, foreseen)
         self.arrival.let_go()
-        answer = self.first_answer(case, partial(self.prepare_crash, case))
+        answer = self.first_answer(case, partial(self.prepare_crash_on_host, case))
         crash = self.prepare_crash(case)
         if answer and self.report.finding:
             kind = self.report.finding.kind
@@ -331,8 +332,12 @@ class Pipeline:
             except NotADump as lack:
                 if self.job.directory / DOWNLOAD in path.parents:  # called as it was given
                     lack.args = (str(lack).replace(str(path), path.name),)
+                from cas.dump.beside import log_in_place_of  # few dumps are none
+
                 dump = log_in_place_of(lack, path, sidecars)
-        if not dump.is_log:
+        if sidecars and not dump.is_log:
+            from cas.dump.beside import with_log_beside
+
             dump, beside = with_log_beside(dump, sidecars)
             if beside:
                 context.remark(f"the kernel log is {beside.name}, which came with the dump")
@@ -390,7 +395,7 @@ class Pipeline:
 
         def meanwhile(case: Case) -> Iterator[None]:
             begun(case)
-            return self.preparations
+            return chain(self.preparations, self.imported((CRASH_RUN,)))
 
         try:
             return choice.fitting_case(dump, foreseen, meanwhile)
@@ -405,16 +410,17 @@ class Pipeline:
                 self.reached(Stage.PREPARED)
 
     def prepared(self, dump: Dump) -> Iterator[None]:
-        """Get ready what judges, and what runs snippets, a part at each step: drgn waits for us no
-        longer than for one of them.
-        """
-        for name in JUDGING:
-            import_module(name)
-            yield
+        """Get ready what judges, a part at each step: drgn waits for us no longer than for one."""
+        yield from self.imported(JUDGING)
         self.judge.get_ready(dump)
         yield
-        if self.wants_snippets:
-            import_module(CRASH_RUN)
+
+    @staticmethod
+    def imported(names: Iterable[str]) -> Iterator[None]:
+        """Import modules, one at each step."""
+        for name in names:
+            import_module(name)
+            yield
 
     def first_answer(
         self, case: Case, meanwhile: Callable[[], object] = lambda: None
@@ -485,6 +491,15 @@ class Pipeline:
             answer = self.kmods.extract_all(dump, match, answer)
             self.report = replace(self.report, answer=answer)
         return answer
+
+    def prepare_crash_on_host(self, case: Case) -> None:
+        """Let crash begin early, if it may on a host; here it would only hinder drgn."""
+        hosts: tuple[Host, ...] = ()
+        if self.wants_snippets and self.context.config.hosts.use != "never":
+            with suppress(CasError):  # whoever needs them says what is wrong
+                hosts = self.context.store.registered_hosts()
+        if hosts:
+            self.prepare_crash(case)
 
     def prepare_crash(self, case: Case) -> CrashRun | None:
         """crash, wherever it may run; on a host it begins now, beside drgn.

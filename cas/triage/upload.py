@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Self
 
 from cas.choices import Storage
 from cas.dump import kind_of, reassemble, recognise_file
-from cas.dump.log_file import choose_log
 from cas.errors import DumpChanged, DumpMissing, JobFailed
 from cas.files.digest import DumpDigest, Fingerprint
 from cas.files.patient_calls import NoAnswer, answering
@@ -31,6 +30,7 @@ from cas.settings.config import Config
 from cas.triage.lookout import Lookout
 
 if TYPE_CHECKING:
+    from cas.dump.log_file import ChosenLog
     from cas.fetch.url import Url
 
 SILENCES = 10
@@ -123,7 +123,7 @@ class Arrival:
         self._storage, self._why_copied = self._chosen_storage()
         if self._storage is Storage.REFERENCE:
             self._uploads = (order.upload.resolve(),)
-        intake = Intake(self._config.intake, kind_of, order.member, self._storage, choose_log)
+        intake = Intake(self._config.intake, kind_of, order.member, self._storage, _choose_log)
         if self._is_one_plain_file():
             self._before = state_of_upload(self._uploads[0])
         if self._job.directory not in self._uploads[0].parents:
@@ -381,6 +381,12 @@ class Arrival:
 
 def _whole_files(directory: Path) -> Iterator[Path]:
     return (path for path in directory.iterdir() if not path.name.startswith("."))
+
+
+def _choose_log(files: Sequence[Path]) -> ChosenLog | None:
+    from cas.dump.log_file import choose_log  # few uploads are logs
+
+    return choose_log(files)
 
 
 def _size_bytes(upload: Path) -> int:

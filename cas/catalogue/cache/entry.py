@@ -217,13 +217,17 @@ def new_lock(entry: Path) -> FileLock:
     return FileLock(path)
 
 
-def has_grown(cache: Path) -> bool:
-    """Whether something was added to a cache since its limits were last looked at.
+def may_be_full(cache: Path, limit_bytes: int) -> bool:
+    """Whether something was added to a cache since its limits were last looked at, and all files
+    of its file system together are more than it may have.
 
     :raises NotPermitted: this user may not look into the cache
     """
     with placing.writing_to(cache, 0):
-        return (cache / GROWN).exists()
+        if not (cache / GROWN).exists():
+            return False
+        state = os.statvfs(cache)
+        return (state.f_blocks - state.f_bfree) * state.f_frsize > limit_bytes
 
 
 def entry_of(cache: Path, path: Path) -> Path | None:

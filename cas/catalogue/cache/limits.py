@@ -6,7 +6,6 @@ at all; where that was interrupted, the next one to look at the limits goes on w
 
 from __future__ import annotations
 
-import os
 import re
 import secrets
 import shutil
@@ -19,8 +18,8 @@ from cas.catalogue.cache.clock import Belief, Trace, believed, file_time
 from cas.catalogue.cache.entry import (
     GROWN,
     cache_entries,
-    has_grown,
     is_entry_name,
+    may_be_full,
     new_lock,
     remove_unfinished,
     unfinished,
@@ -105,12 +104,7 @@ def trim_if_grown(cache: Path, rules: CacheRules, now: float) -> Trimmed:
 
     That costs two system calls when there is nothing to do.
     """
-    is_due = has_grown(cache)
-    with placing.writing_to(cache, 0):
-        if is_due:  # unless all files of its file system together are below the limit
-            state = os.statvfs(cache)
-            is_due = (state.f_blocks - state.f_bfree) * state.f_frsize > rules.limit_bytes
-    return trim(cache, rules, now) if is_due else Trimmed()
+    return trim(cache, rules, now) if may_be_full(cache, rules.limit_bytes) else Trimmed()
 
 
 def discard(cache: Path, name: str) -> bool:
