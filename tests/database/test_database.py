@@ -17,6 +17,7 @@ from alembic.script import ScriptDirectory
 from postgresql import now_and_then_on_both, on_both
 from sqlalchemy import Engine, event, insert, inspect, text
 
+from cas.choices import Presence
 from cas.database import HEAD
 from cas.database.build_rows import BuildRows
 from cas.database.connection import MIGRATIONS, Database
@@ -25,6 +26,7 @@ from cas.database.records import Crashed, JobRecord
 from cas.database.store import Store
 from cas.database.tables import builds, metadata
 from cas.errors import ConfigError, DatabaseDamaged, TryAgain
+from cas.model.archived import CrashLine, CrashWord, IndexedCrash
 from cas.model.finding import Machine, Signature
 from cas.model.occurrence import Newest, Occurrences, Seen, Tally
 
@@ -155,6 +157,49 @@ def test_what_was_seen_before_is_counted_by_dumps_and_named_newest_first(
         same_dump=("T-6",),
     )
     assert store.jobs.seen(replace(asked, until=NOW + timedelta(hours=2))).tickets == ("T-1",)
+
+
+def noted(number: int, node: str, **signatures: str) -> IndexedCrash:
+    """A crash without a dump, so many days ago."""
+    time_s = int((NOW - timedelta(days=number)).timestamp())
+    line = CrashLine(f"{number:032x}", "note", time_s, node, None, None)
+    words = [CrashWord(f"signatures.{name}", 0, value) for name, value in signatures.items()]
+    words.append(CrashWord("release", 0, "6.1"))
+    return IndexedCrash(line, time_s, Presence.NOTED, "{}", tuple(words))
+
+
+@on_both
+def test_notes_without_dumps_count_as_occurrences(store: Store) -> None:
+    store.jobs.put(job("T-1", 1, "title", "path", nodename="db1", osrelease="6.2"))
+    store.crashes.put(
+        [
+            noted(3, "db2", title="title", top_3="path"),
+            noted(5, "db3", title="title", top_3="path"),
+            noted(7, "db2", title="title", top_3="elsewhere"),
+            noted(9, "db4", title="other", top_3="of another"),
+        ]
+    )
+    asked = Crashed("T-9", Path("/cores/T-9/8"), named("title", "path"))
+    assert store.jobs.seen(asked) == Seen(
+        same=Occurrences(
+            3,
+            NOW - timedelta(days=5),
+            tickets=Newest(1, ("T-1",)),
+            hosts=Newest(3, ("db1", "db2", "db3")),
+            kernels=Newest(2, ("6.2", "6.1")),
+            notes=2,
+        ),
+        similar=Occurrences(
+            1,
+            NOW - timedelta(days=7),
+            Newest(),
+            Newest(1, ("db2",)),
+            Newest(1, ("6.1",)),
+            notes=1,
+        ),
+    )
+    before = store.jobs.seen(replace(asked, until=NOW - timedelta(days=4)))
+    assert before.same and before.same.count == 1
 
 
 @on_both
