@@ -24,16 +24,19 @@ from cas.commands.meant_job import find_newest_job, newest_report_of
 from cas.errors import CasError, UsageError
 from cas.export import content
 from cas.export.content import Subject, Told
+from cas.export.names import Names
 from cas.export.package import exporting, require_absent
 from cas.export.record import NAME, Export, ExportedCrash, LeftOut, Replaced
-from cas.export.redaction import FEWEST, Names, Redactor
-from cas.files.whole import put, read_regular, write_whole
+from cas.export.redaction import Redactor
+from cas.files.whole import put, read_open, read_regular, write_whole
 from cas.jobs.work_directory import WorkDirectory
 from cas.report.result import crash_id_of
 from cas.settings.person import person
 from cas.text import count, json_text
 
 WORDS_LIMIT = 1 << 20
+FEWEST = 3
+"""Characters of a given word: with fewer nothing of a report would be left."""
 _REPLACEMENT = re.compile(rf"({'|'.join(each.upper() for each in SecretKind)})-(\d+)(?!\d)")
 
 
@@ -56,13 +59,14 @@ def export_crashes(words: Sequence[str], wanted: Wanted, world: World) -> Export
     :raises CasError: they mean nothing, or the export cannot be written; nothing of it is there
     """
     _check(wanted)
-    given = _given_words(wanted.words)
+    given = _given_words(wanted.words, world)
     archive = opened_archive(world)
     with ExitStack() as stack:
         subjects = _subjects(words, wanted, world, archive, stack)
         told = [content.read_subject(each) for each in subjects]
         names = Names()
         if wanted.is_redacted:
+            world.progress.say("Looking for what is secret")
             _learn_all(told, names, given, world)
         redactor = Redactor(names)
         with exporting(wanted.target, world.now) as place:
@@ -70,7 +74,7 @@ def export_crashes(words: Sequence[str], wanted: Wanted, world: World) -> Export
             if wanted.key:
                 _write_key(wanted.key, names)
         _note(subjects, wanted, world, archive)
-    for name in dict.fromkeys(redactor.doubtful):
+    for name in redactor.doubtful:
         world.progress.warn(
             f"{name} is a word of the kernel, too: it is replaced only where it stands as a name;"
             " look through the export, or give the word with --words"
@@ -98,11 +102,15 @@ def _check(wanted: Wanted) -> None:
             )
 
 
-def _given_words(file: Path | None) -> list[str]:
+def _given_words(file: Path | None, world: World) -> list[str]:
     if file is None:
         return []
     try:
-        lines = read_regular(file.resolve(), WORDS_LIMIT).decode("utf-8").splitlines()
+        if file in world.held:
+            content = read_open(world.held[file], WORDS_LIMIT)
+        else:
+            content = read_regular(file.resolve(), WORDS_LIMIT)
+        lines = content.decode("utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise UsageError(f"cannot read {file}: {why}", hint="a word a line") from error

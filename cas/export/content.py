@@ -16,8 +16,9 @@ from typing import Any
 
 from cas.choices import SecretKind
 from cas.errors import JobFailed
+from cas.export.names import Names
 from cas.export.record import LeftOut
-from cas.export.redaction import Names, Redactor
+from cas.export.redaction import Redactor
 from cas.files.permission import user_name
 from cas.files.whole import put, read_regular
 from cas.jobs.job import Job

@@ -102,14 +102,16 @@ def _parts(said: str, names: Sequence[str]) -> Iterator[tuple[int, int]]:
             for at in range(0, len(said) - _WORD_BYTES + 1, _WORD_BYTES):
                 if lowered[at : at + _WORD_BYTES] in name:
                     yield at, at + _WORD_BYTES
-        for length in range(min(len(name) - 1, len(said)), _FEWEST - 1, -1):
-            if lowered.endswith(name[:length]):
-                yield len(said) - length, len(said)
-                break
-        for length in range(min(len(name) - 1, len(said)), _FEWEST - 1, -1):
-            if lowered.startswith(name[-length:]):
-                yield 0, length
-                break
+        if lowered[-_FEWEST:] in name:
+            for length in range(min(len(name) - 1, len(said)), _FEWEST - 1, -1):
+                if lowered.endswith(name[:length]):
+                    yield len(said) - length, len(said)
+                    break
+        if lowered[:_FEWEST] in name:
+            for length in range(min(len(name) - 1, len(said)), _FEWEST - 1, -1):
+                if lowered.startswith(name[-length:]):
+                    yield 0, length
+                    break
 
 
 def _streams(text: str) -> Iterator[list[_Line]]:

@@ -70,14 +70,13 @@ _USERS = (
     re.compile(r"\bsession (?:opened|closed) for user ([A-Za-z_][\w.-]{1,31})"),
     re.compile(r"\b(?:Accepted|Failed) \w+ for (?:invalid user )?([A-Za-z_][\w.-]{1,31}) from "),
 )
+_NUMBER_BEHIND = re.compile(
+    r"(?:serial(?:[ _-]?(?:number|no|num))?(?:_short)?|(?:service|asset)[ _-]?tag|machine[-_]id"
+    r"|wwid|ww[np]n|imei|iccid|s/?n(?<![a-z]sn)(?<![a-z]s/n))[\"']?\s*[:=#]\s*[\"']?"
+    r"(?!8250)([a-z0-9][\w.:/+-]{3,63})"
+)
+"""In small letters; 8250 is the kernel's driver of serial lines."""
 _SERIALS = (
-    re.compile(
-        r"(?:\bserial(?:[ _-]?(?:number|no|num))?|\bS/?N|SerialNumber|\b(?:service|asset)[ _-]?tag"
-        r"|\bDMI_\w*(?:SERIAL|UUID|ASSET_TAG)|\bmachine[-_]id|\bwwid|\bWW[NP]N|\bIMEI|\bICCID"
-        r"|\bID_SERIAL(?:_SHORT)?)[\"']?\s*[:=#]\s*[\"']?"
-        r"(?!8250)([A-Za-z0-9][\w.:/+-]{3,63})",
-        re.IGNORECASE,
-    ),
     re.compile(r"\bwwn-(0x[0-9A-Fa-f]{16,32})"),
     re.compile(r"\b((?:eui|naa|t10)\.[\w-]{6,64})"),
     re.compile(r"\b(iqn\.\d{4}-\d{2}\.[\w.:-]{4,200}|nqn\.\d{4}-\d{2}\.[\w.:-]{4,200})"),
@@ -86,6 +85,7 @@ _SERIALS = (
     ),
 )
 _DIGIT = re.compile(r"\d")
+_SMALL = {code: code + 32 for code in range(ord("A"), ord("Z") + 1)}
 _SERIAL = 4
 """Characters of a number that tells machines apart."""
 
@@ -109,10 +109,22 @@ def found_in(text: str) -> Iterator[Found]:
         yield from named_host(name)
     for name in filter(is_user, _behind(_USERS, text)):
         yield Found(SecretKind.USER, name.rstrip(".-"))
-    for value in _behind(_SERIALS, text):
+    for value in (*_behind(_SERIALS, text), *_numbers(text)):
         number = value.rstrip(".:/-")
         if len(number) >= _SERIAL and _DIGIT.search(number):
             yield Found(SecretKind.SERIAL, number)
+
+
+def _numbers(text: str) -> Iterator[str]:
+    lowered = in_small(text)
+    return (text[slice(*found.span(1))] for found in _NUMBER_BEHIND.finditer(lowered))
+
+
+def in_small(text: str) -> str:
+    """A text in small letters, in which each stands where it stood."""
+    lowered = text.lower()
+    # of a few letters the small form is two
+    return lowered if len(lowered) == len(text) else text.translate(_SMALL)
 
 
 def _behind(all_patterns: Iterable[re.Pattern[str]], text: str) -> Iterator[str]:

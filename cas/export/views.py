@@ -22,8 +22,8 @@ _PERCENT = re.compile(r"%([0-9A-Fa-f]{2})")
 _QUOTED = re.compile(r"=(?:([0-9A-Fa-f]{2})|[ \t]*\r?\n)")
 """Quoted-printable, RFC 2045; a soft line break is nothing."""
 _ZERO = re.compile(r"\0")
-_BREAK = re.compile(r"\r?\n[ \t]{0,8}")
-"""Of a line that was wrapped, by a terminal or a mail program."""
+_BREAK = re.compile(r"\r?\n(?:[0-9a-f]{8,16}:)?[ \t]{0,8}")
+"""Of a line that was wrapped, by a terminal, a mail program or crash's ``rd -a``."""
 _BASE64 = re.compile(r"(?:[A-Za-z0-9+/_-]{56,}\r?\n[ \t]{0,8})*[A-Za-z0-9+/_-]{12,}={0,2}")
 _STANDARD = str.maketrans("-_", "+/", "\r\n\t =")
 _GROUP = 4

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import gzip
 import io
 import json
 import re
@@ -145,3 +146,83 @@ def test_archives_are_for_their_owner_alone(site: Site, crash: str, name: str) -
     before = path.read_bytes()
     assert site.cas("export", crash, "--redact", "-o", name).returncode == 2
     assert path.read_bytes() == before
+
+
+ANALYZER = """\
+cas_set found "$(cas_info node) in $(cas_info node | od -A n -t x1)"
+"""
+
+
+@pytest.mark.long
+def test_what_a_dump_s_memory_and_an_analyzer_say_comes_out_without_names(
+    site_a: Site, vmcore: Path
+) -> None:
+    site, node = site_a, "cas-guest"
+    own = site.keep_snippets("log", "sys")
+    (own / "names").write_text(
+        "# title: Names in memory\nrd init_uts_ns 50\nrd -8 init_uts_ns 400\nrd -a linux_banner\n"
+    )
+    assert site.cas("-i", "T-1", "-f", vmcore).returncode in (0, 3)
+    assert site.cas("analyzer", "names", input=ANALYZER).returncode == 0
+    assert site.cas("analyze", "T-1", "names").returncode == 0
+    (crash_id,) = json.loads(site.cas("ls", "--json").stdout)
+    before = "".join(path.read_text() for path in site.job("T-1").glob("*") if path.name == "names")
+    assert {"plain", "spaced"} <= set(leaks(before, node)) and "6575672d73616300" in before
+    done = site.cas("export", "T-1", "--redact", "-o", "case")
+    assert done.returncode == 0, done.stderr
+    found = contents(site.directory / "case")
+    for name, text in found.items():
+        assert not leaks(text, node), name
+        for part in ("6575672d73616300", "cas-gu", "guest"):
+            assert part not in text, (name, part)
+    place = site.directory / "case" / crash_id["id"]
+    names = (place / "names").read_text()
+    assert "78787878" in names and "Linux version 6.1.192-1.cas1.x86_64" in names
+    assert "39312e312e36" in names  # of the release, in words
+    assert "HOST-1" in json.loads(found[f"{crash_id['id']}/info.json"])["properties"]["found"]
+    report = found[f"{crash_id['id']}/report.txt"]
+    for kept in ("Title ", "cas_", "+0x", "6.1.192-1.cas1.x86_64"):
+        assert kept in report
+    result = json.loads((place / "result.json").read_text())
+    schema = closed(json.loads(path_of("result.json").read_text()))
+    jsonschema.Draft202012Validator(schema).validate(result)
+    before_facts = site.result("T-1")
+    assert result["finding"]["title"] == before_facts["finding"]["title"]
+    assert result["answer"]["backtrace"] == before_facts["answer"]["backtrace"]
+    assert result["registers"] == before_facts["registers"]
+
+
+def test_several_crashes_have_a_directory_each_and_one_name_for_a_machine(
+    site: Site, crash: str
+) -> None:
+    log = site.directory / "other.log"
+    log.write_text(OOPS.replace("0000000000000018", "0000000000000028").replace("5.0000", "6.0000"))
+    assert site.cas("-i", "T-2", "-f", log).returncode == 3
+    note = {
+        "cas_note": 1,
+        "time": 1_700_000_000,
+        "node": HOST,
+        "release": "6.1.0",
+        "signatures": {"version": 3, "top_3": "c07e2c4b732e2de1"},
+    }
+    (site.directory / "note.json").write_text(json.dumps(note))
+    assert site.cas("upload", "note.json").returncode == 0
+    assert site.cas("export", "time=100y", "--redact", "-o", "case").returncode == 0
+    found = contents(site.directory / "case")
+    made = json.loads(found["export.json"])
+    assert len(made["crashes"]) == 3
+    (noted,) = (each for each in made["crashes"] if each["files"] == ["info.json"])
+    host = json.loads(found[f"{noted['directory']}/info.json"])["node"]
+    others = [text for name, text in found.items() if name.endswith("/log")]
+    assert len(others) == 2 and all(f"Hostname set to <{host}>" in text for text in others)
+
+
+def test_what_nobody_can_look_into_is_left_out_and_said(site: Site, crash: str) -> None:
+    (site.job(SECRETS["ticket"]) / "log").write_bytes(gzip.compress(SHORT.encode()))
+    assert site.cas("export", crash, "--redact", "-o", "case").returncode == 0
+    found = contents(site.directory / "case")
+    assert f"{crash}/log" not in found
+    (made,) = json.loads(found["export.json"])["crashes"]
+    left_out = {one["name"]: one["why"] for one in made["left_out"]}
+    assert left_out["log"] == "it is no text, and nobody can look into it"
+    assert left_out["vmcore"] == "a dump is memory, which cannot be redacted"

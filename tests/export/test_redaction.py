@@ -6,7 +6,8 @@ import pytest
 from planted import SECRETS, SURVIVORS, TELLING, WORDS, encoded, leaks
 
 from cas.choices import SecretKind
-from cas.export.redaction import Names, Redactor
+from cas.export.names import Names
+from cas.export.redaction import Redactor
 
 
 def redacted(text: str, *more: str) -> str:
