@@ -1,19 +1,22 @@
 #!/usr/bin/env python3
-"""What ``cas ls`` and ``cas groups`` take on an archive of very many crashes.
+"""What ``cas ls``, ``cas groups`` and a dry purge take on an archive of very many crashes.
 
 usage: bench/archive.py [--crashes N] [--postgresql N] [--rounds N] [--keep DIRECTORY]
 
 Each figure is a ratio within one run: our command and its peer take turns, each as a process of its
 own. The peer of a listing is ten lines of SQLAlchemy that print the same rows (compared); that of
-``groups`` is our ``ls`` of the same crashes, that of ``object`` is ``cas --version``. The rows are
-made up: what a record of a crash turns into by the program's own code.
+``groups`` and of ``cas-admin purge`` is our ``ls`` of the same crashes, that of ``object`` is
+``cas --version``. The rows are made up: what a record of a crash turns into by the program's own
+code; for the purge each has a file of its size, without blocks.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import random
+import sqlite3
 import statistics
 import subprocess
 import sys
@@ -32,10 +35,11 @@ from cas.archive.shown import indexed
 from cas.choices import Presence
 from cas.database.crash_rows import LINE, selected
 from cas.database.store import Store
-from cas.model.archived import IndexedCrash
+from cas.model.archived import EVERY, IndexedCrash
 
 TOP = Path(__file__).parents[1]
 CAS = Path(sys.executable).with_name("cas")
+ADMIN = Path(sys.executable).with_name("cas-admin")
 PEER = """
 import sys
 from datetime import datetime, timezone
@@ -161,6 +165,26 @@ def plan(url: str) -> None:
             print(f"    {line}", flush=True)
 
 
+def store_files(store: Path, database: str) -> None:
+    """Give each crash its directory and its file, of the size that is recorded and without blocks;
+    and have the site been in use all the time, so that its clock is believed."""
+    begun, names = time.monotonic(), Store(database)
+    for line, _, info in names.crashes.records(EVERY):
+        (file,) = json.loads(info)["files"]
+        place = store / "objects" / line.id[:2] / line.id / "files"
+        place.mkdir(parents=True)
+        with (place / file["digest"].partition(":")[2]).open("wb") as dump:
+            dump.truncate(file["size_bytes"])
+    names.builds.last()
+    with sqlite3.connect(database) as connection:
+        connection.executemany(
+            "INSERT INTO builds (kind, started, counts) VALUES ('build', datetime('now', ?), '{}')",
+            [(f"-{days} days",) for days in range(1, 1200, 20)],
+        )
+    connection.close()
+    print(f"files of all stored in {time.monotonic() - begun:.0f} s", flush=True)
+
+
 def measured(
     argv: Sequence[str | Path], environment: Mapping[str, str], out: Path
 ) -> tuple[float, float]:
@@ -200,7 +224,7 @@ def compared(
     )
 
 
-def site(directory: Path, database: str) -> dict[str, str]:
+def site(directory: Path, database: str, store: Path | None = None) -> dict[str, str]:
     """A configuration with this database; the environment that names it."""
     (directory / "cores").mkdir(exist_ok=True)
     settings = {
@@ -208,6 +232,7 @@ def site(directory: Path, database: str) -> dict[str, str]:
         "workDirectory": directory / "cores",
         "debugs": directory / "debugs",
         "database": database,
+        "store": store or directory / "cores" / ".archive",
     }
     lines = [f"{key} = {value}" for key, value in settings.items()]
     conf = directory / "cas.conf"
@@ -228,6 +253,17 @@ def listings(name: str, database: str, url: str, directory: Path, rounds: int) -
     for by in ("signature", "host"):
         groups = [[CAS, "groups", "--by", by], [CAS, "ls"]]
         compared(f"groups by {by} / ls, {name}", groups, environment, rounds)
+
+
+def purge_by_rules(name: str, database: str, store: Path, directory: Path, rounds: int) -> None:
+    """Measure a dry purge by three rules, of crashes with their files."""
+    rules = ["--older", "2y", "--larger", "30K", "--keep-exemplar"]
+    compared(
+        f"purge by three rules / ls, {name}",
+        [[ADMIN, "purge", *rules], [CAS, "ls"]],
+        site(directory, database, store),
+        rounds,
+    )
 
 
 def object_of_a_large_dump(directory: Path, rounds: int) -> None:
@@ -271,9 +307,17 @@ def main() -> None:
         database = kept / "cas.db"
         if not database.exists():
             fill(str(database), options.crashes)
+        store = kept / "archive"
+        if not store.exists():
+            store_files(store, str(database))
         listings(
-            f"{options.crashes:,}", str(database), f"sqlite:///{database}", scratch, options.rounds
+            f"{options.crashes:,}",
+            str(database),
+            f"sqlite:///{database}",
+            scratch,
+            options.rounds,
         )
+        purge_by_rules(f"{options.crashes:,}", str(database), store, scratch, options.rounds)
         object_of_a_large_dump(scratch, options.rounds)
         if options.postgresql:
             sys.path.insert(0, str(TOP / "tests"))
