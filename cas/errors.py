@@ -212,6 +212,8 @@ class DiskFull(CasError):
         "free space (cas-admin -p removes old jobs, cas-admin cache clean extracted kernels), "
         f"then {AGAIN}"
     )
+    place: Path | None = None
+    """The directory on whose file system it is; ``None``: it is no file system that is full."""
 
 
 class Shortage(CasError):

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 _SIZES = ("KiB", "MiB", "GiB", "TiB", "PiB")
 _SPANS_S = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
 _DAY_S = 86_400
+_TYPED = "BKMGT"
 _AGES_S = {
     **dict.fromkeys(("", "s", "sec", "second"), 1),
     **dict.fromkeys(("min", "minute"), 60),
@@ -52,6 +53,18 @@ def bytes_of(text: str) -> int:
     if not found or int(found[1]) < 1:
         raise ValueError("must be a size such as 64M or 16G")
     return int(found[1]) << (10 * " KMGT".index(found[2].upper() or " "))
+
+
+def typed_size(size_bytes: int) -> str:
+    """A size as `bytes_of` reads it, without loss.
+
+    >>> typed_size(100 << 20), typed_size(1500)
+    ('100M', '1500')
+    """
+    power = 0
+    while power < len(_TYPED) - 1 and size_bytes % 1024 == 0:
+        size_bytes, power = size_bytes // 1024, power + 1
+    return f"{size_bytes}{_TYPED[power] if power else ''}"
 
 
 def human_span(seconds: float) -> str:

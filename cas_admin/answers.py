@@ -155,6 +155,10 @@ class Purge(Record, frozen=True, kw_only=True):
     goes: tuple[GoingCrash, ...]
     stays: tuple[StayingCrash, ...]
     freed_bytes: Count
+    is_pressed: bool | None = None
+    """With ``--pressure``: whether ``archiveHighWater`` was passed."""
+    lacks_bytes: Count | None = None
+    """With ``--pressure``: what is missing to ``archiveLowWater`` then."""
 
 
 class Bad(Record, frozen=True, kw_only=True):
@@ -242,6 +246,13 @@ class ArchiveCounts(Record, frozen=True, kw_only=True):
     files: Count
     size_bytes: Count
     missing: Count
+    free_bytes: Count
+    added_bytes: dict[str, Count]
+    """In the last 30 and 7 days, by their number; not where there was none so long ago."""
+    lasts_days: dict[str, float]
+    """How long the room lasts at these rates; not where nothing came."""
+    is_pressed: bool | None
+    """Whether ``archiveHighWater`` is passed; ``None``: there is none."""
 
 
 class Known(Record, frozen=True, kw_only=True):

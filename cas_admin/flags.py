@@ -43,7 +43,7 @@ def purge_options(parser: argparse.ArgumentParser) -> None:
 
 CLASSIC = ("days", "yes", "dry_run", "unfinished")
 """Options of the purge of jobs, by their names in the parsed command line."""
-BY_RULES = ("older", "larger", "keep_exemplar", "delete", "verbose", "json", "words")
+BY_RULES = ("older", "larger", "keep_exemplar", "pressure", "delete", "verbose", "json", "words")
 """Those of the purge of the archive."""
 
 
@@ -58,6 +58,7 @@ def retention_options(parser: argparse.ArgumentParser) -> None:
     )
     for flags, text in (
         (("--keep-exemplar",), "but the best dump of every signature"),
+        (("--pressure",), "where archiveHighWater of cas.conf is passed, by the rules there"),
         (("--delete",), "remove them, and do not only list them"),
         (("-v", "--verbose"), "name each crash that stays, and why"),
         (("--json",), "print everything as JSON"),

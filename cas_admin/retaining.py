@@ -7,7 +7,7 @@ import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -27,16 +27,20 @@ from cas.commands.crash_listing import tell_unknown
 from cas.commands.crash_spec import chosen_crashes
 from cas.errors import CasError, Refused, TryAgain, UsageError
 from cas.files.whole import writing_below
+from cas.frozen import dataclass
 from cas.jobs.work_directory import WorkDirectory
 from cas.model.archived import EVERY
 from cas.settings.person import person
 from cas.text import json_text
 from cas.units import bytes_of, human_size
 from cas_admin.ageing import Records, row_traces
+from cas_admin.archive_room import Level
 
 VERSION = 1
+PARTIAL = 3
 LOCK = "purging"
 """In the archive: one purge by rules at a time, or each could rely on what the other removes."""
+ENOUGH = "the room that is wanted is there without it"
 QUESTION = "Is the clock right, so that these are as old as they seem? [Y/y/N/n]: "
 ASK = "look at the clock; on a terminal the same command asks and removes them"
 _HOUR_S = 60 * 60
@@ -47,30 +51,30 @@ def purge_archive(options: argparse.Namespace, world: World) -> Output:
     """List which dumps of the archive would go by the rules of the command line, or remove them.
 
     :raises UsageError: there is no rule, or one of them cannot be meant
+    :return: status 3 where the low water mark is not reached
     :raises CasError: something could not be removed
     :raises Refused: nothing goes, since the clock may be wrong
     :raises TryAgain: another such purge is at work, or the database is of no use now
     """
     archive = opened_archive(world)
-    retaining = Retaining(
-        archive, WorkDirectory.of(world.config), _rules_of(options, world, archive), world
-    )
+    rules = _rules_of(options, world, archive)
+    level = Level.of(archive.path, world.config.retention) if options.pressure else None
+    retaining = Retaining(archive, WorkDirectory.of(world.config), rules, world, level)
     for line in retaining.work.skipped():
         world.progress.warn(line)
     if not options.delete:
-        plan = retaining.plan()
-        yield from _told(plan, options, is_dry=True)
+        yield from _told(retaining.as_far_as_needed(), options, level, is_dry=True)
         return 0
     with alone_in(archive):
-        plan = _asked(retaining, retaining.plan())
+        plan = _asked(retaining, retaining.plan_if_pressed())
         removed = Removed(stays=list(plan.stays))
         for line in retaining.remove(plan, removed):
             if not options.json:
                 yield Done(line)
-    yield from _told(removed.plan, options, is_dry=False)
+    yield from _told(removed.plan, options, level, is_dry=False)
     if failed := removed.plan.reasons[Stays.FAILED]:
         raise CasError(f"{failed} of {failed + len(removed.goes)} could not be removed")
-    return 0
+    return PARTIAL if level and level.is_pressed and level.lacks_bytes() else 0
 
 
 def _asked(retaining: Retaining, plan: Plan) -> Plan:
@@ -92,10 +96,16 @@ def _asked(retaining: Retaining, plan: Plan) -> Plan:
     return plan
 
 
-def _told(plan: Plan, options: argparse.Namespace, *, is_dry: bool) -> Iterator[str]:
+def _told(
+    plan: Plan, options: argparse.Namespace, level: Level | None, *, is_dry: bool
+) -> Iterator[str]:
     """A plan, or what came of it."""
     if options.json:
-        yield json_text(_facts(plan, is_dry=is_dry), indent=1)
+        yield json_text(_facts(plan, level, is_dry=is_dry), indent=1)
+        return
+    if level:
+        yield str(level)
+    if level and not level.is_pressed:
         return
     if is_dry:
         cells = ((*ls_columns(one.line), human_size(one.freed_bytes)) for one in plan.goes)
@@ -106,15 +116,22 @@ def _told(plan: Plan, options: argparse.Namespace, *, is_dry: bool) -> Iterator[
     if reasons:
         yield f"{crashes(len(plan.stays))} {'stays' if len(plan.stays) == 1 else 'stay'}: {reasons}"
     freed = human_size(plan.freed_bytes)
+    lacks_bytes = level.lacks_bytes(plan.freed_bytes if is_dry else 0) if level else 0
     if not is_dry:
         yield f"{freed} freed"
     elif plan.goes:
         yield f"{crashes(len(plan.goes))} would go, {freed} be freed; --delete removes them"
     else:
         yield "nothing would go"
+    if lacks_bytes:
+        yield (
+            f"! {human_size(lacks_bytes)} more {'would be' if is_dry else 'are'} needed to reach "
+            "archiveLowWater, and nothing else may go by these rules: make room otherwise, or see "
+            "purgeOlder and purgeLarger in cas.conf(5)"
+        )
 
 
-def _facts(plan: Plan, *, is_dry: bool) -> dict[str, Any]:
+def _facts(plan: Plan, level: Level | None, *, is_dry: bool) -> dict[str, Any]:
     """The same for programs."""
     goes = [
         {"id": one.line.id, "size_bytes": one.size_bytes, "freed_bytes": one.freed_bytes}
@@ -124,7 +141,11 @@ def _facts(plan: Plan, *, is_dry: bool) -> dict[str, Any]:
         {"id": one.line.id, "reason": one.reason.name.lower(), "why": one.why} for one in plan.stays
     ]
     freed = {"freed_bytes": plan.freed_bytes}
-    return {"version": VERSION, "is_dry": is_dry, "goes": goes, "stays": stays, **freed}
+    found = {"version": VERSION, "is_dry": is_dry, "goes": goes, "stays": stays, **freed}
+    if level:
+        found["is_pressed"] = level.is_pressed
+        found["lacks_bytes"] = level.lacks_bytes(plan.freed_bytes if is_dry else 0)
+    return found
 
 
 def crashes(number: int) -> str:
@@ -176,6 +197,8 @@ class Retaining:
     work: WorkDirectory
     rules: Rules
     world: World
+    level: Level | None = None
+    """How full the file system is, where that decides how much goes."""
 
     @property
     def _retention(self) -> Retention:
@@ -190,6 +213,22 @@ class Retaining:
         since_s = belief.since.timestamp()
         doubted = [(one, str(belief.doubt)) for one in plan.goes if one.youngest_s < since_s]
         return plan.keeping(Stays.DOUBTED, doubted) if belief.doubt else plan
+
+    def plan_if_pressed(self) -> Plan:
+        """The same; nothing goes, and nothing is said to stay, where there is room enough."""
+        return Plan((), ()) if self.level and not self.level.is_pressed else self.plan()
+
+    def as_far_as_needed(self) -> Plan:
+        """The same, without what need not go once the low water mark is reached."""
+        plan = self.plan_if_pressed()
+        if self.level is None:
+            return plan
+        enough, freed_bytes = [], 0
+        for one in plan.goes:
+            if not self.level.lacks_bytes(freed_bytes):
+                enough.append((one, ENOUGH))
+            freed_bytes += one.freed_bytes
+        return plan.keeping(Stays.ENOUGH, enough)
 
     def believing(self, plan: Plan) -> Plan:
         """The same where somebody has looked at the clock: what was in doubt goes, too."""
@@ -208,6 +247,9 @@ class Retaining:
         :return: a line for each crash whose files are gone
         """
         for one in plan.goes:
+            if self.level and not self.level.lacks_bytes():
+                removed.stays.append(Staying(one.line, Stays.ENOUGH, ENOUGH))
+                continue
             try:
                 self._require_exemplar(one)
                 freed = self._empty(one)
@@ -270,6 +312,13 @@ def _rules_of(options: argparse.Namespace, world: World, archive: Archive) -> Ru
     :raises UsageError: nothing, or what cannot be meant
     """
     words = options.words or []
+    if options.pressure:
+        if options.older or options.larger or options.keep_exemplar or words:
+            raise UsageError(
+                "the rules of --pressure stand in cas.conf",
+                hint="see purgeOlder and purgeLarger in cas.conf(5), or leave --pressure out",
+            )
+        return Rules.of(world.config)
     if not (options.older or options.larger or options.keep_exemplar or words):
         raise UsageError(
             "--delete, --json and -v belong to a purge of the archive, and no rule says what goes",

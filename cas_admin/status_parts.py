@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -17,6 +18,7 @@ from cas.database.store import Store
 from cas.engines.versions import InstalledDebugger, configured_engines
 from cas.errors import CasError
 from cas.files.lease import is_held
+from cas.files.whole import nearest
 from cas.frozen import dataclass
 from cas.hosts.registry import HostRegistry
 from cas.jobs.job import Job, load_job
@@ -30,6 +32,7 @@ from cas.supervise import find_sandbox
 from cas.text import count
 from cas.units import human_size, human_span, told_time
 from cas_admin import ageing, unusable
+from cas_admin.archive_room import Growth, Level, space_of
 from cas_admin.invariants import SANDBOX_HINT
 
 SHOWN = 10
@@ -148,17 +151,19 @@ def archive_part(config: Config, store: Store) -> StatusPart:
     held = archive.holdings()
     presences = dict(store.crashes.tally(EVERY, "presence"))
     lost = sum(presences.get(each, 0) for each in (Presence.MISSING, Presence.TRUNCATED))
+    lines, room_facts = archive_room(archive, config)
     facts = {
         "crashes": held.crashes,
         "files": held.files,
         "size_bytes": held.size_bytes,
         "missing": lost,
+        **room_facts,
     }
     crashes = f"{held.crashes:,} {'crash' if held.crashes == 1 else 'crashes'}"
     said = f"{crashes}, {count(held.files, 'file')} of {human_size(held.size_bytes)}"
     if lost:
-        return StatusPart(facts, (f"! {said}, {lost} missing; run: cas ls presence=missing",))
-    return StatusPart(facts, (said,))
+        said = f"! {said}, {lost} missing; run: cas ls presence=missing"
+    return StatusPart(facts, (said, *lines))
 
 
 def known_issue_part(config: Config, store: Store) -> StatusPart:
@@ -202,10 +207,7 @@ def space_part(config: Config, store: Store) -> StatusPart:
     places = {"workDirectory": config.work_directory, "debugs": config.debugs}
     free = {}
     for name, path in places.items():
-        there = path
-        while not os.path.lexists(there):
-            there = there.parent
-        free[name] = shutil.disk_usage(there).free
+        free[name] = shutil.disk_usage(nearest(path)).free
     room_bytes = max(0, free["workDirectory"] - config.intake.reserve_bytes)
     largest_bytes = 0  # on the disk, of the dumps that are kept: holes cost nothing
     for directory in WorkDirectory.of(config).jobs():
@@ -218,6 +220,29 @@ def space_part(config: Config, store: Store) -> StatusPart:
     mark = "" if room_bytes > largest_bytes else "! "
     told = room(room_bytes, largest_bytes, config.intake.reserve_bytes)
     return StatusPart(facts, (f"{mark}{work}: {told}", debugs))
+
+
+def archive_room(archive: Archive, config: Config) -> tuple[list[str], Mapping[str, Any]]:
+    """How long the room of the archive lasts, for people and for programs."""
+    place = nearest(archive.path)
+    free, _ = space_of(place)
+    room_bytes = max(0, free - config.intake.reserve_bytes)
+    growth = Growth.of(archive, int(time.time()))
+    facts = {
+        "free_bytes": free,
+        "added_bytes": {str(days): size for days, size in growth.added_bytes.items()},
+        "lasts_days": {
+            str(days): round(lasts, 1) for days, lasts in growth.lasts_days(room_bytes).items()
+        },
+        "is_pressed": None,
+    }
+    lines = [f"{human_size(room_bytes)} are there for more: {growth.told(room_bytes)}"]
+    if config.retention.high:
+        level = Level.of(archive.path, config.retention)
+        facts["is_pressed"] = level.is_pressed
+        advice = "; run: cas-admin purge --pressure" * level.is_pressed
+        lines.append(f"{'! ' * level.is_pressed}{level}{advice}")
+    return lines, facts
 
 
 def room(room_bytes: int, largest_bytes: int, reserve_bytes: int) -> str:

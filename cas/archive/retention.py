@@ -12,11 +12,11 @@ import stat
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 
@@ -27,12 +27,16 @@ from cas.archive.record import ToldFile, file_rank
 from cas.choices import Verdict
 from cas.errors import CasError
 from cas.files.lease import is_held
+from cas.frozen import dataclass
 from cas.jobs.job import load_job
 from cas.jobs.lock import worked_on
 from cas.jobs.work_directory import Kind, WorkDirectory
 from cas.model.archived import EVERY, CrashLine, Selection
+from cas.settings.config import Config
+from cas.units import typed_size
 
 _UNFINISHED = frozenset({Verdict.WAITING, Verdict.INTERRUPTED})
+_DAY_S = 24 * 60 * 60
 _NAMING = ("top_3", "title")
 """Granularities of the signature by which crashes are the same here, the first that there is."""
 
@@ -66,6 +70,27 @@ class Rules:
     """Of its files together, at least one more than this."""
     keeps_exemplars: bool = False
     """The best file of every signature stays."""
+
+    @classmethod
+    def of(cls, config: Config) -> Self:
+        """Those of cas.conf, for when room is needed: no signature loses its best file."""
+        asked = config.retention
+        older_s = asked.older_s
+        if older_s is None:
+            older_s = config.purge_limit_days * _DAY_S
+        return cls(older_s=older_s, larger_bytes=asked.larger_bytes, keeps_exemplars=True)
+
+    @property
+    def command(self) -> str:
+        """What removes by these rules, but for a specification."""
+        words = ["cas-admin", "purge"]
+        if self.older_s is not None:
+            days, rest_s = divmod(self.older_s, _DAY_S)
+            words += ["--older", f"{self.older_s}s" if rest_s else f"{days}d"]
+        if self.larger_bytes is not None:
+            words += ["--larger", typed_size(self.larger_bytes)]
+        words += ["--keep-exemplar"] if self.keeps_exemplars else []
+        return " ".join((*words, "--delete"))
 
     @property
     def asks_the_clock(self) -> bool:

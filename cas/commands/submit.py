@@ -12,6 +12,7 @@ from pathlib import Path
 
 from cas.choices import Checked, Fetch, Verdict
 from cas.commands.invocation import Done, Output, World
+from cas.commands.room import advise_room
 from cas.engines.drgn.prestart import Prestart, prestarted
 from cas.errors import AGAIN, CasError, ConfigError, Interrupted, JobBusy, UsageError
 from cas.files.standard_streams import STDIN
@@ -234,6 +235,7 @@ def _run_to_end(job: Job, world: World, opened: Prestart, *, is_new: bool = Fals
     send_mails(world.config, world.progress)
     directory = job.directory
     if error:
+        advise_room(error, world)
         world.progress.say(f"{report.verdict}, exit status {error.exit_code}")
         again = f"cas -i {job.order.ticket}"
         if report.verdict is Verdict.PARTIAL:
@@ -286,6 +288,7 @@ def _as_far_as_it_goes(
     except JobBusy:
         raise
     except CasError as error:
+        advise_room(error, world)
         world.progress.say(f"{Verdict.INTERRUPTED}, exit status {error.exit_code}")
         error.hint = error.hint.replace(AGAIN, f"run: cas -i {job.order.ticket}")
         error.result = str(job.directory)

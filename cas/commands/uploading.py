@@ -16,6 +16,7 @@ from cas.choices import Fetch, Verdict
 from cas.commands.auto_analyzers import run_auto_analyzers
 from cas.commands.invocation import World, file_of
 from cas.commands.mistakes import shell_command
+from cas.commands.room import advise_room
 from cas.commands.submit import resolved_order
 from cas.engines.drgn.prestart import prestarted
 from cas.errors import AGAIN, CasError, Interrupted, TryAgain
@@ -121,6 +122,7 @@ def _uploaded(
         except KeyboardInterrupt as interruption:
             raise Interrupted(f"to go on: {again}") from interruption
         except CasError as error:
+            advise_room(error, world)
             error.hint = error.hint.replace(AGAIN, f"run: {again}")
             raise
     run_auto_analyzers(done.report, world)

@@ -142,6 +142,21 @@ class CrashRows:
         with self._database.reading() as connection:
             return [(crash_id, added_s) for crash_id, added_s in connection.execute(query)]
 
+    def first_added(self) -> int | None:
+        """When the first crash was added, in seconds since 1970."""
+        with self._database.reading() as connection:
+            found: int | None = connection.scalar(select(func.min(crashes.c.added_s)))
+            return found
+
+    def with_files_since(self, since_s: int) -> list[str]:
+        """Ids of crashes of which a file came since, in seconds since 1970."""
+        # as texts times have the same order until they have one more digit, in the year 2286
+        query = select(crash_words.c.crash_id).where(
+            crash_words.c.name == "files.added_s", crash_words.c.value > f"{max(since_s, 0):010}"
+        )
+        with self._database.reading() as connection:
+            return list(connection.execute(query.distinct()).scalars())
+
     def count(self, selection: Selection) -> int:
         """How many crashes are meant."""
         chosen = selected(selection, (crashes.c.id,)).subquery()

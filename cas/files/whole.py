@@ -173,6 +173,13 @@ def is_directory(path: Path) -> bool:
     return stat.S_ISDIR(_mode(path) or 0)
 
 
+def nearest(path: Path) -> Path:
+    """A path, or the nearest one above it where there is something."""
+    while not os.path.lexists(path):
+        path = path.parent
+    return path
+
+
 def _mode(path: Path) -> int | None:
     try:
         return path.stat().st_mode
@@ -224,7 +231,9 @@ def no_room(directory: Path, need: str, what: str, error: OSError | None = None)
             if state.f_files > 0 and state.f_favail == 0:
                 have = "the file system has no room for one more file (df -i)"
     needs = f"needs {need}, " if need else ""
-    return DiskFull(f"no room for {what} in {directory}: {needs}{have}")
+    full = DiskFull(f"no room for {what} in {directory}: {needs}{have}")
+    full.place = directory
+    return full
 
 
 def cannot_write(path: Path, error: OSError, need_bytes: int) -> CasError:

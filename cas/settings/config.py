@@ -25,10 +25,12 @@ from cas.settings.rules import (
     IntakeLimits,
     Mail,
     PackageRules,
+    RetentionRules,
     StoreRules,
     Supervision,
     SweepRules,
     TierRules,
+    WaterMark,
 )
 from cas.units import bytes_of, seconds_of_age
 
@@ -70,6 +72,7 @@ class Config:
     mail: Mail = field(default_factory=Mail)
     purge_limit_days: int = 90
     auto_purge: bool = False
+    retention: RetentionRules = field(default_factory=RetentionRules)
     crash: str = "crash"
     """The crash program for this machine's architecture: a path, or a name looked up in PATH."""
     crash_for_arch: Mapping[str, Path] = field(default_factory=dict)
@@ -172,12 +175,30 @@ def read_config(path: Path | None, defaults: Config) -> Config:
             own[kind].setdefault(name, {}).update(_of_section(table, known, value.strip(), where))
         else:
             config = _apply(config, known, value.strip(), where)
+    _require_order(config.retention, path)
     return replace(
         config,
         stores=_stores_of(parsed, own[STORES], path),
         sweeps=_sweeps_of(own[SWEEP]),
         warnings=tuple(warnings),
     )
+
+
+def _require_order(rules: RetentionRules, path: Path) -> None:
+    """:raises ConfigError: the low water mark is above the high one, or alone"""
+    high, low = rules.high, rules.low
+    if low is None:
+        return
+    if high is None:
+        said = f"{path}: `archiveLowWater` says nothing without `archiveHighWater`"
+        raise ConfigError(said, hint="for example: archiveHighWater = 90%")
+    if (high.percent is None) != (low.percent is None):
+        return  # which is the lower one the file system decides
+    if low.free_of(100) < high.free_of(100):
+        raise ConfigError(
+            f"{path}: at `archiveLowWater` the disk is fuller than at `archiveHighWater`",
+            hint="for example: archiveHighWater = 90%, archiveLowWater = 80%",
+        )
 
 
 def store_directives() -> tuple[str, ...]:
@@ -405,6 +426,16 @@ def _store_and_prefix(value: str) -> str:
     return value.rstrip("/")
 
 
+def _water_mark(value: str) -> WaterMark:
+    """A percentage that is taken, or a size that is free."""
+    if found := re.fullmatch(r"(\d{1,2})\s*%", value, re.ASCII):
+        return WaterMark(percent=int(found[1]))
+    try:
+        return WaterMark(free_bytes=bytes_of(value))
+    except ValueError:
+        raise ValueError("must be a percentage that is taken, 90%, or what is free, 50G") from None
+
+
 def _endpoint(value: str) -> str:
     (url,) = _urls(value) or ("",)
     if not url:
@@ -465,6 +496,10 @@ _DIRECTIVES: dict[str, tuple[str, Callable[[str], Any]]] = {
     "tierStore": ("tier.store", _store_and_prefix),
     "purgeLimit": ("purge_limit_days", _positive),
     "autoPurge": ("auto_purge", _yes_no),
+    "purgeOlder": ("retention.older_s", _age),
+    "purgeLarger": ("retention.larger_bytes", bytes_of),
+    "archiveHighWater": ("retention.high", _water_mark),
+    "archiveLowWater": ("retention.low", _water_mark),
     "engine": ("engine", _one_of(*EngineChoice)),
     "snippets": ("snippets", _paths),
     "glide": ("glide", _paths),

@@ -123,6 +123,46 @@ class SweepRules:
 
 
 @dataclass(frozen=True, slots=True)
+class WaterMark:
+    """How full a file system may be: one of the two."""
+
+    percent: int | None = None
+    """Of what its users may have that is taken, as df(1) counts."""
+    free_bytes: int | None = None
+    """That are to be free."""
+
+    def free_of(self, total_bytes: int) -> int:
+        """Bytes that are free at the mark.
+
+        :param total_bytes: that users may have of the file system
+
+        >>> WaterMark(percent=90).free_of(1000), WaterMark(free_bytes=50).free_of(1000)
+        (100, 50)
+        """
+        if self.percent is not None:
+            return total_bytes * (100 - self.percent) // 100
+        return self.free_bytes or 0
+
+    def __str__(self) -> str:
+        """As cas.conf has it."""
+        return f"{self.percent}%" if self.percent is not None else f"{self.free_bytes}"
+
+
+@dataclass(frozen=True, slots=True)
+class RetentionRules:
+    """When dumps of the archive go by themselves, and which."""
+
+    high: WaterMark | None = None
+    """Beyond it dumps go; ``None``: none goes by itself."""
+    low: WaterMark | None = None
+    """Until it is reached; ``None``: as far as the high one."""
+    older_s: int | None = None
+    """Seconds that they are old at least; ``None``: `purgeLimit`."""
+    larger_bytes: int | None = None
+    """That the files of a crash have together, at least one more."""
+
+
+@dataclass(frozen=True, slots=True)
 class PackageRules:
     """Which packages of debug information are catalogued, how they are read, and trusted."""
 

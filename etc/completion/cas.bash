@@ -148,7 +148,7 @@ _cas_admin() {
         purge)
             [[ $current == -* ]] || { _cas_files "$current"; _cas_tickets "$current" jobs; return; }
             words='-d --days -y --yes -n --dry-run --unfinished --older --larger --keep-exemplar
-                --delete -v --verbose --json --config --debug -h --help'
+                --pressure --delete -v --verbose --json --config --debug -h --help'
             ;;
         check) words='--quick --json --config --debug -h --help' ;;
         build) words='--watch --config --debug -h --help' ;;

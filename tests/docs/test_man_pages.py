@@ -345,6 +345,15 @@ def test_the_sweep_that_a_timer_starts_fetches() -> None:
     assert PARSERS[ADMIN].parse_args(words).fetch
 
 
+def test_the_purge_that_a_timer_starts_makes_room() -> None:
+    unit = configparser.RawConfigParser(strict=False)
+    unit.read(ROOT / "etc/systemd/cas-admin-purge.service")
+    program, *words = shlex.split(unit["Service"]["ExecStart"])
+    assert program == "cas-admin"
+    asked = PARSERS[ADMIN].parse_args(words)
+    assert (asked.pressure, asked.delete) == (True, True)
+
+
 def hardening(name: str) -> dict[str, str]:
     """What a unit of ours may not do, by directive."""
     unit = configparser.RawConfigParser(strict=False)
@@ -355,9 +364,9 @@ def hardening(name: str) -> dict[str, str]:
 
 
 def test_the_units_may_do_the_same_and_what_the_sandbox_needs() -> None:
-    names = "build", "watch", "sweep"
-    build, watch, sweep = (hardening(f"cas-admin-{name}.service") for name in names)
-    assert build == watch == sweep
+    names = "build", "watch", "sweep", "purge"
+    build, *others = (hardening(f"cas-admin-{name}.service") for name in names)
+    assert all(other == build for other in others)
     assert (build["ProtectSystem"], build["CapabilityBoundingSet"]) == ("strict", "")
     # each was tried: bubblewrap 0.12 finds no way, or CAS not the kernels or owners of files
     assert not build.keys() & {
@@ -371,7 +380,7 @@ def test_the_units_may_do_the_same_and_what_the_sandbox_needs() -> None:
     }
 
 
-@pytest.mark.parametrize("name", ["build", "sweep"])
+@pytest.mark.parametrize("name", ["build", "sweep", "purge"])
 def test_the_timer_starts_the_nightly_unit(name: str) -> None:
     timer, service = (
         ROOT / f"etc/systemd/cas-admin-{name}.{kind}" for kind in ("timer", "service")
