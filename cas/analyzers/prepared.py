@@ -12,15 +12,18 @@ from cas.archive.archive import Archive
 from cas.archive.record import Info
 from cas.archive.shown import shown_info
 from cas.catalogue import Catalogue
+from cas.catalogue.extraction.kmod_cache import Wanted
 from cas.catalogue.extraction.kmod_search import in_cache
+from cas.catalogue.packages.kmod_files import kernel_spelling
 from cas.catalogue.suppliers import Sought
 from cas.choices import Presence
 from cas.dump import SEARCH_BYTES, identify, require_modest
 from cas.errors import CasError
 from cas.frozen import dataclass
+from cas.klog.named_kmods import kmods_in_traces
 from cas.model.case import Case
 from cas.model.dump import KERNEL_LOG, Dump
-from cas.model.kernel import KernelIdentity, Match
+from cas.model.kernel import FOR_DETECTORS, Kernel, KernelIdentity, Match
 from cas.progress import Progress
 from cas.report.result import load as load_result
 from cas.settings.config import Config
@@ -46,7 +49,7 @@ class PreparedCrash:
     case: Case | None = None
     """For a debugger, with the kernel modules' files that have debug information."""
     kmods: Mapping[str, Path] = field(default_factory=dict)
-    """All files of kernel modules, also those without: crash takes them, too."""
+    """Files of the loaded builds, also those without: crash takes them, too."""
 
     @property
     def why_no_case(self) -> str:
@@ -82,6 +85,8 @@ class PreparedCrashes:
         self._leases = leases
         self._catalogue = Catalogue.of(config, archive.store)
         self._kernels: dict[KernelIdentity, tuple[Match, Path] | CasError] = {}
+        self._asked: dict[Kernel, set[tuple[str, str | None]]] = {}
+        """Kernel modules of each kernel whose files were looked for."""
 
     def file_of(self, info: Info) -> Path | None:
         """The dump of a crash, if it is on this machine."""
@@ -110,29 +115,31 @@ class PreparedCrashes:
         vmlinux: Path | None = None
         why: CasError | None = None
         try:
-            match, vmlinux = self._kernel(identity)
+            match, vmlinux = self._kernel(identity, found if for_debugger else None)
         except CasError as error:
             why = error
         case: Case | None = None
         kmods: Mapping[str, Path] = {}
         if found and for_debugger and match and vmlinux and not is_log:
             require_modest(found)
-            with_debuginfo, kmods = self._kmods(info, match)
+            with_debuginfo, kmods = self._kmods(info, found, match)
             case = Case(found, vmlinux, with_debuginfo)
         return PreparedCrash(
             *(info, dump, shown, identity.arch or None, identity.osrelease, vmlinux, why, case),
             kmods=kmods,
         )
 
-    def _kernel(self, identity: KernelIdentity) -> tuple[Match, Path]:
+    def _kernel(self, identity: KernelIdentity, dump: Dump | None) -> tuple[Match, Path]:
         """The vmlinux of a kernel.
 
+        :param dump: for a debugger; what a job would extract with the vmlinux is, too
         :raises CasError: there is none
         """
         known = self._kernels.get(identity)
         if known is None:
             try:
-                known = self._look_for_kernel(identity)
+                foreseen = (*_traced_kmods(dump), *FOR_DETECTORS) if dump else ()
+                known = self._look_for_kernel(identity, foreseen)
             except CasError as error:
                 known = error
             self._kernels[identity] = known
@@ -140,22 +147,39 @@ class PreparedCrashes:
             raise known
         return known
 
-    def _look_for_kernel(self, identity: KernelIdentity) -> tuple[Match, Path]:
+    def _look_for_kernel(
+        self, identity: KernelIdentity, foreseen: tuple[str, ...]
+    ) -> tuple[Match, Path]:
         cache = self._config.debugs
         match = self._catalogue.find(identity, cache=cache, progress=self._progress)
         for remark in match.remarks:
             self._progress.warn(remark)
         sought = Sought(identity, cache, self._progress)
-        match, found = self._catalogue.extract(sought, match, (), self._leases)
+        match, found = self._catalogue.extract(sought, match, foreseen, self._leases)
         return match, found.vmlinux
 
-    def _kmods(self, info: Info, match: Match) -> tuple[dict[str, Path], dict[str, Path]]:
-        """Files of the kernel modules that were loaded, which the cache has: those that have debug
-        information, and all.
+    def _kmods(
+        self, info: Info, dump: Dump, match: Match
+    ) -> tuple[dict[str, Path], dict[str, Path]]:
+        """Files of the kernel modules that were loaded: those that have debug information, and all
+        that are of the build that was loaded for sure, for crash takes others without a word.
 
-        Their build-ids are known by the crash's jobs and uploads.
+        Those that a job would extract are extracted; of the others there is what the cache has.
         """
-        wanted: dict[str, str] = {}
+        loaded = self._loaded_kmods(info)
+        in_traces = _traced_kmods(dump)
+        if loaded:
+            needed = {name: loaded[name] for name in (*in_traces, *FOR_DETECTORS) if name in loaded}
+        else:  # nobody has had a kernel for it yet
+            needed = dict.fromkeys(in_traces)
+        self._extract_kmods(match, needed)
+        found = in_cache(match.kernel, {**needed, **loaded}, self._config.debugs)
+        certain = {name: path for name, path in found.files.items() if loaded.get(name)}
+        return found.debug_files, certain
+
+    def _loaded_kmods(self, info: Info) -> Wanted:
+        """The build-ids of the kernel modules that were loaded, as the crash's jobs and uploads
+        know them."""
         places = [self._archive.work_directory / name for name in reversed(info.jobs)]
         uploaded = self._archive.answer_of(info)
         for place in (*places, *([uploaded] if uploaded else [])):
@@ -164,12 +188,25 @@ class PreparedCrashes:
             except CasError:
                 continue
             if answer:
-                wanted = {kmod.name: kmod.build_id for kmod in answer.kmods if kmod.build_id}
-                break
-        if not wanted:
-            return {}, {}
-        found = in_cache(match.kernel, wanted, self._config.debugs)
-        return found.debug_files, dict(found.files)
+                return {kmod.name: kmod.build_id for kmod in answer.kmods if kmod.build_id}
+        return {}
+
+    def _extract_kmods(self, match: Match, needed: Wanted) -> None:
+        """Have files of kernel modules in the cache; who has none is asked once."""
+        asked = self._asked.setdefault(match.kernel, set())
+        new = {name: build_id for name, build_id in needed.items() if (name, build_id) not in asked}
+        asked.update(new.items())
+        try:
+            if new:
+                self._catalogue.kmods(
+                    match, new, cache=self._config.debugs, progress=self._progress
+                )
+        except CasError as error:
+            self._progress.warn(f"the kernel modules cannot be extracted: {error}")
+
+
+def _traced_kmods(dump: Dump) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(map(kernel_spelling, kmods_in_traces(dump.dmesg))))
 
 
 def renewed(subject: PreparedCrash, info: Info) -> PreparedCrash:

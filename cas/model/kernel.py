@@ -7,6 +7,11 @@ from pathlib import Path
 from cas.choices import MatchEvidence
 from cas.frozen import dataclass
 
+FOR_DETECTORS = ("dm_mod", "nvme_core", "scsi_mod", "sunrpc")
+"""Kernel modules in whose structures detectors look, if they were loaded: some 35 MB.
+
+They come out of the package with the vmlinux; a second pass would cost seconds."""
+
 
 @dataclass(frozen=True, slots=True)
 class KernelIdentity:

@@ -16,17 +16,13 @@ from cas.errors import CasError, EngineError
 from cas.klog.named_kmods import kmods_in_list, kmods_in_traces
 from cas.model.answer import FirstAnswer
 from cas.model.dump import Dump
-from cas.model.kernel import Match
+from cas.model.kernel import FOR_DETECTORS, Match
 from cas.triage.context import Context
 
 FOR_DRGN = 700
 """Debug files that drgn's process can hold open; distribution kernels load a few hundred."""
 DEBUG_TREE = "usr/lib/debug/lib/modules"
 _SUSE = re.compile(r".+\d-(?P<flavour>default|preempt|azure|rt|64kb|longterm)")
-FOR_DETECTORS = ("dm_mod", "nvme_core", "scsi_mod", "sunrpc")
-"""Kernel modules in whose structures detectors look, if they were loaded: some 35 MB.
-
-They come out of the package with the vmlinux; a second pass would cost seconds."""
 NAMED = 20
 """Kernel modules, at most, in one sentence."""
 

@@ -42,7 +42,7 @@ from cas.model.case import Case
 from cas.model.dump import Dump
 from cas.model.evidence import Detection
 from cas.model.finding import Finding
-from cas.model.kernel import Match
+from cas.model.kernel import FOR_DETECTORS, Match
 from cas.model.report import Report
 from cas.model.snippet import Snippet
 from cas.progress import Progress
@@ -54,7 +54,7 @@ from cas.triage.context import Context
 from cas.triage.early_answer import EarlyAnswer, leave_rest
 from cas.triage.kernel import KernelSupply
 from cas.triage.kernel_choice import KernelChoice
-from cas.triage.kmods import FOR_DETECTORS, Kmods
+from cas.triage.kmods import Kmods
 from cas.triage.telling import Announcer
 from cas.triage.upload import Arrival
 

@@ -298,6 +298,9 @@ def test_a_command_of_the_debugger_does_in_the_place_of_an_analyzer(
     heads, answers = done.stdout.splitlines()[::2], done.stdout.splitlines()[1::2]
     assert [head.split()[:2] for head in heads] == [["==", each[:16]] for each in crashes]
     assert answers == ["TAINTED_MASK: 1080  GDO"] * 3
+    site_b.settings["debugs"] = str(site_b.directory / "debugs")
+    done = site_b.cas("analyze", crashes[0], "bt")
+    assert "(inline)           cas_balance [cas_oops]" in done.stdout  # by its debug file
     done = site_b.cas("analyze", crashes[0], "dis nosuch")
     assert (done.returncode, done.stdout) == (1, "dis: symbol not found: nosuch\n")
     assert changes(site_b, crashes[0]) == []
