@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from pathlib import Path
@@ -31,6 +33,11 @@ MAX_NAMES = 5
 PIECE_BYTES = 1 << 20
 """Of a sosreport's text file that is kept."""
 
+ANSWER_S = 1.0
+"""A first answer takes less, most of the time; so long the copy of a plain dump, which is read
+where it lies, waits for it: the answer wants both processors and the memory."""
+_NICE = 10
+"""Then the copy gives way to the debuggers."""
 _DUMP_HEAD_BYTES = 8 << 10
 """By which a dump is known; a log takes more."""
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -72,16 +79,24 @@ class _Found:
 class Selection:
     """The files of one job's uploads, sorted as they come."""
 
-    def __init__(self, intake: Intake, account: Account, readable: Future[Path]) -> None:
+    def __init__(
+        self,
+        intake: Intake,
+        account: Account,
+        readable: Future[Path],
+        is_wanted: threading.Event,
+    ) -> None:
         """Prepare.
 
         :param readable: gets the dump's file as soon as its beginning is written
+        :param is_wanted: set when the copy of a plain dump shall wait no longer
         """
         self.files: list[Path] = []
         """Everything that was written."""
         self._intake = intake
         self._account = account
         self._readable = readable
+        self._is_wanted = is_wanted
         self._dumps: list[_Found] = []
         self._parts: list[Path] = []
         self._sidecars: list[Path] = []
@@ -125,6 +140,8 @@ class Selection:
             return
         if not is_one_of_many:
             self._readable.set_result(upload)
+            give_way()
+            self._is_wanted.wait(ANSWER_S)
         takes = self._intake.storage is Storage.MOVE and not is_one_of_many
         copy(upload, target, self._account, takes=takes)
 
@@ -341,6 +358,11 @@ class Selection:
             return "the upload"
         is_ours = self._account.directory in self._upload.parents
         return printable(self._upload.name if is_ours else str(self._upload))
+
+
+def give_way() -> None:
+    """Lower the priority of the thread that calls: on Linux each has one of its own."""
+    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
 
 
 def is_plain(upload: Path, kind_of: Callable[[bytes], str | None]) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Sequence
@@ -22,8 +21,6 @@ from cas.text import printable
 
 PATIENCE_S = 1.0
 """A copy that takes longer than this is shown."""
-_NICE = 10
-"""A plain dump is read where it lies, while it is copied: its copy gives way to the debuggers."""
 _LARGEST_KEPT_BYTES = (32 << 20) - 8192
 """Just below DEFAULT_MMAP_THRESHOLD_MAX of glibc; nothing is written to it."""
 
@@ -51,9 +48,9 @@ class Storing:
         self._intake = intake
         self._account = Account(intake.limits, directory)
         self._readable: Future[Path] = Future()
-        self._selection = Selection(intake, self._account, self._readable)
-        gives_way = len(paths) == 1 and is_plain(paths[0], intake.kind_of)
-        self._pool = ThreadPoolExecutor(1, "cas-storing", give_way if gives_way else None)
+        self._is_wanted = threading.Event()
+        self._selection = Selection(intake, self._account, self._readable, self._is_wanted)
+        self._pool = ThreadPoolExecutor(1, "cas-storing")
         self._begun = 0.0
         self._stored: Future[Stored] = Future()
         self._settled: Future[Stored] = Future()
@@ -71,6 +68,7 @@ class Storing:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is not None:
             self._account.stop()
+        self.want()
         self._pool.shutdown()
         if kind is None:
             self.settled()
@@ -97,6 +95,10 @@ class Storing:
         self._show_progress(self._readable, PATIENCE_S if is_copy else 0.0)
         return self._readable.result()
 
+    def want(self) -> None:
+        """Copy a plain dump now, which else may still wait for the first answer."""
+        self._is_wanted.set()
+
     @property
     def is_over(self) -> bool:
         """Whether all of the dump is written, or cannot be."""
@@ -109,6 +111,7 @@ class Storing:
 
     def written(self) -> Stored:
         """As `stored`, without showing that it is waited for."""
+        self.want()
         return self._stored.result()
 
     def stored(self) -> Stored:
@@ -116,6 +119,7 @@ class Storing:
 
         :raises CasError: the uploads cannot be unpacked, or not be written
         """
+        self.want()
         self._show_progress(self._stored, PATIENCE_S)
         return self._stored.result()
 
@@ -187,11 +191,6 @@ class Storing:
         for directory in {path.parent for path in paths} | {self._directory}:
             sync_directory(directory)
         return stored
-
-
-def give_way() -> None:
-    """Lower the priority of the thread that calls: on Linux each has one of its own."""
-    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
 
 
 def state_of_upload(path: Path) -> tuple[int, ...] | None:

@@ -448,6 +448,7 @@ class Pipeline:
     def tell_crash(self, dump: Dump, answer: FirstAnswer) -> None:
         """Tell the verdict by what of the answer it is made of, while drgn reads the rest."""
         self.tell.verdict(self.judge.judged(dump, answer, self.report.match))
+        self.arrival.want_copy()
 
     def conclude(self, dump: Dump, answer: FirstAnswer | None) -> None:
         """The verdict on the crash, told at once; then what the fault itself gives away."""
@@ -455,6 +456,7 @@ class Pipeline:
         finding = self.judge.judged(dump, answer, match)
         self.report = replace(self.report, answer=answer, finding=finding)
         self.tell.verdict(finding)
+        self.arrival.want_copy()
         self.begin_checking()
         self.context.store.preload()
         if answer is None:

@@ -142,6 +142,11 @@ class Arrival:
         """Note that this process reads the upload no more where it lies; debuggers may."""
         self._is_read_here = False
 
+    def want_copy(self) -> None:
+        """Have the upload copied now: the first answer is told, or there is none."""
+        if self._storing:
+            self._storing.want()
+
     def _lookout(self, dump: Path) -> Lookout:
         def is_needed() -> bool:
             if (self._stored and self._stored.reference) or self._storage is Storage.REFERENCE:

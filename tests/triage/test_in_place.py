@@ -195,3 +195,21 @@ def test_of_a_dump_that_changes_where_it_stays_nothing_is_believed(
         (),
     )
     assert str(upload) in str(report.reason)
+
+
+def test_the_copy_begins_when_it_is_told_where_it_crashed(
+    config: Config, upload: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cas.intake.selection.ANSWER_S", LIMIT_S)
+    copied, copy = list[bool](), os.copy_file_range
+
+    def noted(*arguments: int) -> int:
+        copied.append(any(text.startswith("in cas_balance") for text in watcher.told))
+        return copy(*arguments)
+
+    monkeypatch.setattr(os, "copy_file_range", noted)
+    watcher = Watcher("", lambda: None)
+    report = run(upload, config, watcher)
+    assert report.verdict is Verdict.COMPLETE
+    assert copied
+    assert all(copied)
