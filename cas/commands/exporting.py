@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 import msgspec
 
@@ -20,21 +21,25 @@ from cas.choices import SecretKind
 from cas.commands.archive_access import opened_archive
 from cas.commands.crash_spec import chosen_crashes
 from cas.commands.invocation import World
-from cas.commands.meant_job import find_newest_job, newest_report_of
+from cas.commands.meant_job import ended_jobs, newest_report_of
+from cas.commands.specification import is_job_named
 from cas.errors import CasError, UsageError
 from cas.export import content
 from cas.export.content import Subject, Told
 from cas.export.names import Names
-from cas.export.package import exporting, require_absent
+from cas.export.package import ENDS, exporting, require_absent
 from cas.export.record import NAME, Export, ExportedCrash, LeftOut, Replaced
 from cas.export.redaction import Redactor
 from cas.files.whole import put, read_open, read_regular, write_whole
+from cas.jobs.job import Job
 from cas.jobs.work_directory import WorkDirectory
+from cas.model.archived import Selection
 from cas.report.result import crash_id_of
 from cas.settings.person import person
 from cas.text import count, json_text
 
 WORDS_LIMIT = 1 << 20
+_OTHER_ARCHIVES = (".zip", ".gz", ".bz2", ".xz", ".zst", ".7z", ".rar", ".cpio")
 FEWEST = 3
 """Characters of a given word: with fewer nothing of a report would be left."""
 _REPLACEMENT = re.compile(rf"({'|'.join(each.upper() for each in SecretKind)})-(\d+)(?!\d)")
@@ -84,6 +89,11 @@ def export_crashes(words: Sequence[str], wanted: Wanted, world: World) -> Export
 
 def _check(wanted: Wanted) -> None:
     require_absent(wanted.target)
+    if wanted.target.name.endswith(_OTHER_ARCHIVES) and not wanted.target.name.endswith(ENDS):
+        raise UsageError(
+            f"{wanted.target.name} would be a directory",
+            hint=f"an archive ends with one of {', '.join(ENDS)}",
+        )
     if not wanted.target.parent.is_dir():
         raise UsageError(f"{wanted.target.parent} is no directory", hint="make it: mkdir")
     if wanted.is_redacted and wanted.has_dumps:
@@ -127,41 +137,50 @@ def _given_words(file: Path | None, world: World) -> list[str]:
 def _subjects(
     words: Sequence[str], wanted: Wanted, world: World, archive: Archive, stack: ExitStack
 ) -> list[Subject]:
+    jobs = _named_jobs(words, world)
     try:
-        found = list(archive.store.crashes.infos(chosen_crashes(words, world, archive)))
-    except (NotArchived, UsageError):
-        found = []
-        if len(words) > 1 or "=" in words[0] or not _is_job(words, world):
+        selection = chosen_crashes(words, world, archive)
+    except NotArchived:
+        if not jobs:
             raise
-    if not found:
-        if len(words) == 1 and "=" not in words[0] and _is_job(words, world):
-            return [_of_job(words, world, archive)]
-        raise NotArchived("no crash of the archive is meant")
+        selection = Selection(ids=())
+    archive.index.look_after_files(selection)
     subjects = list[Subject]()
-    for line, presence, text in found:
+    for line, presence, text in archive.store.crashes.infos(selection):
         stack.enter_context(archive.using(line.id))
         info = archive.read(line.id)
-        job = newest_report_of(info, WorkDirectory.of(world.config), archive)
+        told_by = jobs.get(line.id)
+        job = told_by or newest_report_of(info, WorkDirectory.of(world.config), archive)
         by = (*(each.by for each in info.changes), *(each.by for each in info.holds))
-        dump = None
-        if wanted.has_dumps and (best := info.best_file) and not best.purged_s:
-            dump = archive.path_of(info, best)
+        best = info.best_file if wanted.has_dumps else None
+        dump = archive.path_of(info, best) if best and not best.purged_s else None
         shown = content.info_of_text(text, presence)
         subjects.append(Subject(line.id, line.id, job, shown, by, dump))
-    return subjects
+    if subjects or not jobs:
+        return subjects or _nothing_meant()
+    # of what the archive does not know the newest job stands for itself
+    crash_id, job = list(jobs.items())[-1]
+    dump = job.stored.vmcore if job.stored and wanted.has_dumps else None
+    return [Subject(crash_id or "job", crash_id, job, None, dump=dump)]
 
 
-def _is_job(words: Sequence[str], world: World) -> bool:
-    from cas.commands.specification import is_job_named
-
-    return is_job_named(words[0], WorkDirectory.of(world.config))
+def _nothing_meant() -> NoReturn:
+    raise NotArchived("no crash of the archive is meant")
 
 
-def _of_job(words: Sequence[str], world: World, archive: Archive) -> Subject:
-    """A job whose crash the archive does not know."""
-    job = find_newest_job(words, world)
-    crash_id = crash_id_of(job.directory)
-    return Subject(crash_id or "job", crash_id, job, None)
+def _named_jobs(words: Sequence[str], world: World) -> dict[str | None, Job]:
+    """The newest ended job of each crash, where a word names jobs, oldest first."""
+    work = WorkDirectory.of(world.config)
+    if len(words) > 1 or "=" in words[0] or not is_job_named(words[0], work):
+        return {}
+    found = dict[str | None, Job]()
+    for job in ended_jobs(words[0], work):
+        crash_id = None
+        with suppress(CasError):  # a result of before there were ids
+            crash_id = crash_id_of(job.directory)
+        found.pop(crash_id, None)
+        found[crash_id] = job
+    return found
 
 
 def _learn_all(told: Iterable[Told], names: Names, given: Sequence[str], world: World) -> None:

@@ -102,6 +102,16 @@ def newest_report_of(info: Info, work: WorkDirectory, archive: Archive) -> Job |
     return ended[-1] if ended else None
 
 
+def ended_jobs(spec: str, work: WorkDirectory) -> list[Job]:
+    """The jobs that a word means which have come to an end, oldest first.
+
+    :raises NoJob: it means none
+    """
+    return [
+        job for job in _loaded(directories_of(spec, work)) if job.verdict and not job.is_stopped
+    ]
+
+
 def _newest_ended(jobs: Sequence[Job], of: str) -> Job:
     ended = [job for job in jobs if job.verdict and not job.is_stopped]
     if not ended:

@@ -30,7 +30,9 @@ _NAMING = (
     "://",
 )
 """Behind these even a word of the kernel is a name."""
-_MAC_OCTETS = 12
+_OF_TICKET = ("cas -i ", "cas debug ", "cas show ", "reprocess ", "ticket ", "ticket=", "tickets: ")
+"""Behind these stands a ticket."""
+_MAC_DIGITS = 12
 
 
 class Hit(NamedTuple):
@@ -149,7 +151,7 @@ class Matcher:
                 yield "_".join(octets), replacement
             elif ":" not in key:
                 yield key, replacement
-                if len(key) == _MAC_OCTETS:
+                if len(key) == _MAC_DIGITS:
                     yield ".".join(key[at : at + 4] for at in (0, 4, 8)), replacement
 
     def _digits(self) -> Iterator[tuple[str, str]]:
@@ -217,11 +219,12 @@ def _of_digits(digits: str) -> str:
 
 
 def _of_ticket(name: str) -> str:
-    """A ticket; a short one, such as a number, only where nothing else is meant."""
+    """A ticket; what may be any number or word only where nothing else is meant."""
     some = re.escape(name)
-    if (len(name) > _LOOSE and not name.isalnum()) or len(name) > 2 * _LOOSE:
-        return _apart(name)
-    return rf"{some}(?:(?<=/{some})|(?<![\w.-]{some}))(?=/\d{{4}}\.\d\d\.)"
+    if not name.isalnum() or len(name) > 2 * _LOOSE:
+        return rf"{some}(?<![\w.-]{some})(?![\w-]|\.\d)"
+    before = "|".join(f"(?<={re.escape(each + name)})" for each in _OF_TICKET)
+    return rf"{some}(?:{before}|(?<=/{some})(?=/\d{{4}}\.)|(?<![\w.-]{some})(?=/\d{{4}}\.\d\d\.))"
 
 
 def _of_ptr(text: str) -> str:

@@ -125,6 +125,7 @@ def test_what_cannot_be_meant_is_refused_and_leaves_nothing(site: Site, crash: s
         (("--redact", "--with-dump", "-o", "new"), "a dump cannot be redacted"),
         (("--redact", "-o", "there"), "is there already"),
         (("--redact", "-o", "nowhere/new"), "is no directory"),
+        (("--redact", "-o", "new.zip"), "an archive ends with one of .tar"),
         (("--words", "words", "-o", "new"), "of use only with --redact"),
         (("--redact", "--words", "short", "-o", "new"), "has fewer than 3 characters"),
         (("--redact", "--words", "absent", "-o", "new"), "cannot read absent"),
@@ -190,6 +191,24 @@ def test_what_a_dump_s_memory_and_an_analyzer_say_comes_out_without_names(
     assert result["finding"]["title"] == before_facts["finding"]["title"]
     assert result["answer"]["backtrace"] == before_facts["answer"]["backtrace"]
     assert result["registers"] == before_facts["registers"]
+
+
+def test_a_job_is_exported_by_its_own_report_and_two_meanings_are_listed(
+    site: Site, crash: str
+) -> None:
+    log = site.directory / f"{SHORT}.log"
+    assert site.cas("-i", crash[:6], "-f", log).returncode == 3
+    (job,) = (site.jobs / SECRETS["ticket"]).iterdir()
+    named = {}
+    for word in (f"{job.parent.name}/{job.name}", SECRETS["ticket"], f"ticket={crash[:6]}"):
+        target = f"case-{len(named)}"
+        assert site.cas("export", word, "-o", target).returncode == 0
+        result = site.directory / target / crash / "result.json"
+        named[word] = json.loads(result.read_text())["ticket"]
+    assert list(named.values()) == [SECRETS["ticket"], SECRETS["ticket"], crash[:6]]
+    done = site.cas("export", crash[:6], "-o", "new")
+    assert (done.returncode, done.stdout) == (1, f"ticket={crash[:6]}\nid={crash[:6]}\n")
+    assert not (site.directory / "new").exists()
 
 
 def test_several_crashes_have_a_directory_each_and_one_name_for_a_machine(

@@ -101,3 +101,22 @@ def test_the_edges_of_a_listing_of_memory_tell_nothing() -> None:
     assert shown.startswith("ffff888003c8d000:  ") and "pluto" in shown  # zeros follow it
     cut = "ffff888003c8d000:  0000000000000000 7265622e376f7475   ........uto7.ber"
     assert "uto7" not in redacted(f"{TELLING}{cut}\n").splitlines()[-1]
+
+
+def test_a_ticket_that_may_be_any_number_is_replaced_only_where_a_ticket_stands() -> None:
+    names = Names()
+    for ticket in ("4711", "T-1"):
+        names.add(SecretKind.TICKET, ticket)
+    shown = Redactor(names).text(
+        "pid 4711, 4711 pages; cas -i 4711; /cores/4711/2026.12.01.15.09.11/log;"
+        " seen in T-1, BAT-1 and T-12, T-1/2026.12.01.15.09.11"
+    )
+    assert shown == (
+        "pid 4711, 4711 pages; cas -i TICKET-1; /cores/TICKET-1/2026.12.01.15.09.11/log;"
+        " seen in TICKET-2, BAT-1 and T-12, TICKET-2/2026.12.01.15.09.11"
+    )
+
+
+def test_a_name_that_a_listing_of_text_in_memory_parts_is_found() -> None:
+    listing = "ffffffff8944b960:  node=pluto7.be\nffffffff8944b99c:  rlin.example.com; end\n"
+    assert "rlin" not in redacted(TELLING + listing)
