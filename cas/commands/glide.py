@@ -3,29 +3,35 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cas.archive.archive import Archive
+from cas.catalogue import Catalogue
 from cas.commands.debug import case_of, dump_of
 from cas.commands.debug_dump import kept_from_purge
 from cas.commands.debug_order import DebugOrder
 from cas.commands.far_dump import opened_far, require_whole_url
 from cas.commands.invocation import World
 from cas.commands.meant_job import Subject, find_dump
-from cas.engines.drgn.glide import GlideOrder, glide_modules, headed
+from cas.database.store import Store
+from cas.engines.drgn.glide import GlideModule, GlideOrder, glide_modules, headed
 from cas.engines.drgn.process import Worker
-from cas.errors import UsageError
+from cas.errors import CasError, UsageError
 from cas.files import shipped
 from cas.jobs.job import Job, job_name
 from cas.model.case import Case
+from cas.report.result import load as load_result
 from cas.supervise import Confinement, find_sandbox, scratch
 from cas.text import short_line
 
 if TYPE_CHECKING:
     from cas.fetch.ranged_file import RangedFile
 
+_NAME = re.compile(r"[a-z0-9_]{1,64}")
 _TASKS = re.compile(r"panic|cpus|blocked|all|\d{1,9}(,\d{1,9})*")
 
 
@@ -51,14 +57,14 @@ def glide_order(tasks: str, depth: int | None, world: World) -> GlideOrder:
     )
 
 
-def records_of(words: Sequence[str], order: GlideOrder, world: World) -> Iterator[dict[str, Any]]:
+def records_of(asked: DebugOrder, order: GlideOrder, world: World) -> Iterator[dict[str, Any]]:
     """The records of a trace, see :mod:`cas.commands.answers`; the first one has the dump's name.
 
-    :param words: which dump
+    :param asked: which dump, and with which kernel
     :raises SeveralJobs: they mean more than one job
     :raises CasError: there is no such dump, no kernel for it, or drgn does not come to the end
     """
-    subject = find_dump(words, world)
+    subject = find_dump(asked.words, world)
     job = subject if isinstance(subject, Job) else None
     with scratch() as directory, ExitStack() as session:
         session.enter_context(kept_from_purge(subject, world))
@@ -66,11 +72,15 @@ def records_of(words: Sequence[str], order: GlideOrder, world: World) -> Iterato
         if job is not None and job.is_answer_alone:
             require_whole_url(job)
             source = opened_far(job, world, directory, session)
-        case = _case(subject, source, tuple(words), world, session)
+        case = _case(subject, source, asked, world, session)
+        if job is not None and asked.kernel is None:
+            files = _files_for_modules(job, case, order.modules, world)
+            case = replace(case, kmods={**case.kmods, **files})
         sandbox, _ = find_sandbox(world.config.supervision.sandbox)
         confinement = Confinement(directory, world.config.supervision, sandbox=sandbox)
         worker = session.enter_context(Worker(confinement))
         worker.remark_by(world.progress.warn)
+        worker.is_forced = asked.is_forced
         if source is not None:
             worker.serve(case.dump.path, source)
         with world.progress.bar("Opening it with drgn", None):
@@ -78,18 +88,29 @@ def records_of(words: Sequence[str], order: GlideOrder, world: World) -> Iterato
         for remark in remarks:
             world.progress.warn(remark)
         name = job_name(job) if job is not None else str(subject)
+        order = replace(order, asked=_asked_for(case.dump.crash_id, world))
         yield from headed(worker.glide(order), name)
+
+
+def _asked_for(crash_id: str | None, world: World) -> tuple[str, ...]:
+    """The modules that the crash's property ``glide`` names."""
+    if crash_id is None:
+        return ()
+    with suppress(CasError):  # it is not in the archive, or not ours to read
+        said = Archive.of(world.config).read(crash_id).properties.get("glide")
+        words = said if isinstance(said, list) else str(said or "").replace(",", " ").split()
+        return tuple(word for word in map(str, words) if _NAME.fullmatch(word))
+    return ()
 
 
 def _case(
     subject: Subject,
     source: RangedFile | None,
-    words: tuple[str, ...],
+    asked: DebugOrder,
     world: World,
     session: ExitStack,
 ) -> Case:
     """The dump with its kernel, and the kernel modules of which there is debug information."""
-    asked = DebugOrder(words)
     dump = dump_of(subject, asked, source, world)
     if dump.is_log:
         raise UsageError(
@@ -99,3 +120,30 @@ def _case(
     case, debuginfo = case_of(subject, dump, asked, world, session)
     kmods = {name: path for name, path in case.kmods.items() if name in debuginfo}
     return replace(case, kmods=kmods)
+
+
+def _files_for_modules(
+    job: Job,
+    case: Case,
+    modules: Iterable[GlideModule],
+    world: World,
+) -> Mapping[str, Path]:
+    """Debug files of the kernel modules that modules of the trace look into, if they were loaded.
+
+    They are extracted where they are not at hand, which takes seconds, once.
+    """
+    config, progress = world.config, world.progress
+    named = {name for module in modules for name in module.kmods} - case.kmods.keys()
+    try:
+        answer = load_result(job.directory).answer
+        loaded = answer.kmods if answer else ()
+        wanted = {each.name: each.build_id for each in loaded if each.name in named}
+        if not wanted:
+            return {}
+        catalogue = Catalogue.of(config, Store.of(config))
+        match = catalogue.find(case.dump.identity, cache=config.debugs, progress=progress)
+        found = catalogue.kmods(match, wanted, cache=config.debugs, progress=progress)
+    except CasError as error:
+        progress.warn(f"not all kernel modules have debug information: {error}")
+        return {}
+    return found.debug_files

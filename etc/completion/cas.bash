@@ -112,7 +112,7 @@ _cas() {
                 mapfile -t COMPREPLY < <(compgen -W "$words" -- "$current")
                 return
             fi
-            words='--tasks --depth --json --config --debug -h --help'
+            words='--tasks --depth --kernel --force --json --config --debug -h --help'
             ;;
         debug)
             words='--engine -c --command -x --script --kernel --force --host --config --debug -h

@@ -106,6 +106,8 @@ complete -c cas -n '__fish_seen_subcommand_from glide identify signature object 
 complete -c cas -n $bare -a debug -d 'open a debugger on a dump'
 complete -c cas -n $bare -a glide -d 'print every stack with its variables'
 complete -c cas -n '__fish_seen_subcommand_from glide' -l tasks -x -a 'panic cpus blocked all' -d 'which tasks'
+complete -c cas -n '__fish_seen_subcommand_from glide' -l kernel -r -F -d 'use this vmlinux'
+complete -c cas -n '__fish_seen_subcommand_from glide' -l force -d 'use it even if it is the wrong one'
 complete -c cas -n '__fish_seen_subcommand_from glide' -l depth -x -a '0 1 2 3 4 5 6' -d 'pointers to follow'
 complete -c cas -n $debug -F
 complete -c cas -n $debug -l engine -x -a 'auto crash drgn' -d 'which debugger'

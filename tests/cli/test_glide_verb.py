@@ -46,6 +46,26 @@ def test_a_crash_of_the_archive_is_traced_without_a_job(site_b: Site, vmcore_b: 
     assert "panic task" in done.stdout and "== core ==" in done.stdout
 
 
+def test_the_property_of_a_crash_asks_for_modules(job: Site) -> None:
+    (job.directory / "glide" / "cas_glide_ledger.py").write_text(
+        "def end(trace):\n    trace.say('asked for')\n"
+    )
+    assert job.admin("index").returncode == 0
+    assert job.cas("set", "T-1", "glide", "ledger,nobodys,../x").returncode == 0
+    done = job.cas("glide", "T-1", "--tasks", "panic")
+    lines = done.stdout.splitlines()
+    assert lines[lines.index("== ledger ==") + 1] == "asked for"
+    said = "! the property glide names the module nobodys, and there is no cas_glide_nobodys.py"
+    assert said in lines and "../x" not in done.stdout
+
+
+def test_another_kernel_is_taken_only_by_force(job: Site, tmp_path: Path) -> None:
+    other = tmp_path / "vmlinux"
+    other.write_bytes(b"no kernel")
+    done = job.cas("glide", "T-1", "--kernel", other)
+    assert done.returncode != 0 and f"{other} is no vmlinux" in done.stderr
+
+
 def test_tasks_that_mean_nothing_are_a_wrong_command_line(job: Site) -> None:
     done = job.cas("glide", "T-1", "--tasks", "everybody")
     assert (done.returncode, done.stdout) == (2, "")

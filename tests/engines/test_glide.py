@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import lzma
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -11,6 +12,10 @@ from typing import Any
 
 import pytest
 
+from cas.engines.drgn.child.glide.modules import Source
+from cas.engines.drgn.child.glide.trace import Glide, Wanted
+from cas.engines.drgn.child.limits import raise_late_on_alarm
+from cas.engines.drgn.child.target import File, Request, Target
 from cas.engines.drgn.glide import GlideModule, GlideOrder, glide_modules
 from cas.engines.drgn.process import Worker
 from cas.files.shipped import shipped
@@ -329,6 +334,40 @@ def test_a_module_names_the_kernel_modules_that_it_looks_into(ask: Ask, tmp_path
     text = "# kmods: cas_oops cas_none\ndef end(trace):\n    trace.say('here')\n"
     records = ask({"ledger": text, "none": text.replace("cas_oops", "nfs")}, tasks="panic")
     assert records[0]["modules"] == ["ledger"]
+
+
+@pytest.mark.parametrize(
+    ("said", "modules", "remark"),
+    [
+        (b"ledger\0", ["ledger"], None),
+        (b"others\0", [], "the kernel module cas_oops names the module others, and there is no"),
+        (b"../../x\0", [], None),
+    ],
+)
+def test_a_kernel_module_may_name_its_module(
+    opened: Case, said: bytes, modules: list[str], remark: str | None
+) -> None:
+    raise_late_on_alarm()
+    files = (opened.dump.path, opened.vmlinux)
+    dump, kernel = (File(str(each), os.open(each, os.O_RDONLY)) for each in files)
+    target = Target(Request(dump, kernel, "x86_64"))
+    (kmod,) = (each for each in target.kmods if each.name == "cas_oops")
+    symbol = target.own_symbol(kmod, "cas_audit_ledger")
+    assert symbol is not None
+    # the module has no such symbol: another one of its, as long, is called so and has the value
+    strings = kmod.object.kallsyms.strtab.value_()
+    table = target.prog.read(strings, 4096 - strings % 4096)
+    at = strings + table.index(b"\0cas_audit_ledger\0") + 1
+    for address, data in ((at, b"cas_glide_module"), (symbol.address, said)):
+        target.prog.add_memory_segment(
+            address, len(data), lambda _, size, offset, __, data=data: data[offset : offset + size]
+        )
+    target._symbols.clear()
+    source = Source("ledger", "x.py", "def end(trace):\n    trace.say('here')\n", ("nobodys",))
+    records = list(Glide(target, Wanted("panic", sources=(source,))).records())
+    assert records[0]["modules"] == modules
+    remarks = [each["text"] for each in of_kind(records, "remark")]
+    assert [each.startswith(remark or "-") for each in remarks] == [True] * (remark is not None)
 
 
 def test_the_guides_module_takes_part_where_its_kmod_is_loaded(ask: Ask) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from cas.commands.invocation import Output, World
 
@@ -27,6 +28,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tasks", metavar="WHICH", default="all", help=text)
     text = "pointers to follow, one through the other; without it 2 in the panic task, else 0"
     parser.add_argument("--depth", metavar="N", type=int, choices=range(DEEPEST + 1), help=text)
+    text = "use this vmlinux instead of the one that is found"
+    parser.add_argument("--kernel", metavar="FILE", type=Path, help=text)
+    text = "use it even if it is another kernel's, and a dump that was changed"
+    parser.add_argument("--force", action="store_true", help=text)
     text = "print the records of the trace as JSON, one a line"
     parser.add_argument("--json", action="store_true", help=text)
 
@@ -36,14 +41,16 @@ def run(options: argparse.Namespace, world: World) -> Output:
 
     :raises CasError: there is no such job, no kernel for it, or drgn does not come to the end
     """
+    from cas.commands.debug_order import DebugOrder
     from cas.commands.glide import glide_order, records_of
     from cas.commands.specification import SeveralJobs, list_jobs
     from cas.engines.drgn.glide_text import lines_of_record
     from cas.text import json_text
 
     order = glide_order(options.tasks, options.depth, world)
+    asked = DebugOrder(tuple(options.words), kernel=options.kernel, is_forced=options.force)
     try:
-        for record in records_of(options.words, order, world):
+        for record in records_of(asked, order, world):
             if options.json:
                 yield json_text(record)
             else:

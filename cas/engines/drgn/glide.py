@@ -53,6 +53,8 @@ class GlideOrder:
     """In the others."""
     timeout_s: float = 60.0
     modules: tuple[GlideModule, ...] = ()
+    asked: tuple[str, ...] = ()
+    """Names of modules that the crash's property ``glide`` asks for."""
 
     def request(self) -> dict[str, Any]:
         """It as the worker takes it."""
@@ -62,6 +64,7 @@ class GlideOrder:
             "depth": self.depth,
             "timeout_s": self.timeout_s,
             "sources": sources(self.modules),
+            "asked": self.asked,
         }
 
 

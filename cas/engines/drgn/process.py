@@ -129,6 +129,8 @@ class Worker:
         self._servers = ExitStack()
         """Answer what the process that runs now asks of them."""
         self._remark: Callable[[str], object] = lambda _: None
+        self.is_forced = False
+        """The vmlinux may be another kernel's."""
         self._death: str | None = None
         """How drgn died while it read the dump by itself; from then on our readers feed it."""
         if running is None:
@@ -520,7 +522,8 @@ class Worker:
     def _send_open(self, case: Case) -> None:
         self._command = OPENING
         self._hand_over(files_of(case), os.O_RDONLY)
-        self._send_message({"open": {**open_request(case), "death": self._death}})
+        request = {**open_request(case), "forced": self.is_forced, "death": self._death}
+        self._send_message({"open": request})
 
     def _hand_over(self, paths: Sequence[Path], flags: int) -> None:
         """Open files and give them to the worker.

@@ -26,7 +26,6 @@ def open_request(case: Case) -> dict[str, Any]:
         "kmods": list(case.kmods),
         "vmcoreinfo": vmcoreinfo_text(case.dump),
         "known": facts_to_compare(case),
-        "forced": False,
         "ahead": False,
     }
 

@@ -349,6 +349,20 @@ class Target:
         for kmod in self.kmods:
             self.describe(kmod)
 
+    def own_symbol(self, kmod: LoadedKmod, name: str) -> Symbol | None:
+        """A symbol of a kernel module, as the kernel itself knows it."""
+        found = self._symbols_of(kmod)(self.prog, name, None, True)
+        return found[0] if found else None
+
+    def debug_file(self, name: str) -> File | None:
+        """The debug file of a kernel module that was given."""
+        return self._files.get(name)
+
+    def _symbols_of(self, kmod: LoadedKmod) -> SymbolIndex:
+        if kmod.name not in self._symbols:
+            self._symbols[kmod.name] = SymbolIndex(_symbols(kmod))
+        return self._symbols[kmod.name]
+
     def _find_symbols(
         self, _: Program, name: str | None, address: int | None, one: bool
     ) -> Sequence[Symbol]:
@@ -356,9 +370,7 @@ class Target:
         kmod = None if address is None else self.kmod_at(address)
         found: list[Symbol] = []
         for each in self.kmods if address is None else filter(None, [kmod]):
-            if each.name not in self._symbols:
-                self._symbols[each.name] = SymbolIndex(_symbols(each))
-            found += self._symbols[each.name](self.prog, name, address, one)
+            found += self._symbols_of(each)(self.prog, name, address, one)
             if one and found:
                 break
         return found

@@ -25,7 +25,8 @@ Files come open, over a socket beside stdin. Requests, in this order:
 - ``{"fault": {"place": …, "nowhere": …, "address": …, "registers": {…}, "timeout_s": N}}``:
   ``{"done": "fault", "reading": …, "problem": …}``, a :class:`cas.fault_reading.Reading` or null
 - ``{"glide": {"tasks": …, "panic_depth": N, "depth": N, "timeout_s": N, "sources": [[NAME, PATH,
-  TEXT, [KMOD, …]], …]}}``: ``{"record": {"kind": …, …}}``, one after the other, see
+  TEXT, [KMOD, …]], …], "asked":
+  [NAME, …]}}``: ``{"record": {"kind": …, …}}``, one after the other, see
   ``schemas/glide.schema.json``; then ``{"done": "glide"}``
 - ``{"decode": {"arch": …, "code": HEX, "mark": N, "place": …, "address": …, "registers": {…},
   "at": [FUNCTION, OFFSET, SIZE, KMOD], "timeout_s": N}}``, at any time, without a dump: the same,
@@ -220,7 +221,8 @@ class Session:
 
         gc.enable()
         files = tuple(Source(*each) for each in sources)
-        for record in Glide(target, Wanted(sources=files, **wanted)).records():
+        asked = tuple(wanted.pop("asked"))
+        for record in Glide(target, Wanted(sources=files, asked=asked, **wanted)).records():
             self._reply(record=record)
         self._reply(done="glide")
 

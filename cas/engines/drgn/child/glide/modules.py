@@ -57,10 +57,22 @@ class Modules:
     problems: list[str] = field(default_factory=list)
     """What was disabled, and why, since it was last asked."""
 
-    def load(self, sources: Iterable[Source], kmods: frozenset[str]) -> None:
-        """Take those whose kernel module is loaded, whose `matches` says so, and ``core``."""
-        for source in sources:
-            is_wanted = source.name == CORE or source.kmods[0] in kmods
+    def load(
+        self, sources: Iterable[Source], kmods: frozenset[str], named: Mapping[str, str]
+    ) -> None:
+        """Take those whose kernel module is loaded, whose `matches` says so, and ``core``.
+
+        :param named: names of others that are wanted, each with who wants it
+        """
+        every = {source.name: source for source in sources}
+        for name, who in named.items():
+            if name not in every:
+                self.problems.append(
+                    f"{who} names the module {name}, and there is no cas_glide_{name}.py"
+                )
+        for source in every.values():
+            is_own = source.kmods[0] in kmods
+            is_wanted = is_own or source.name == CORE or source.name in named
             if not is_wanted and "matches" not in source.text:
                 continue
             self._load_one(source, is_wanted=is_wanted)

@@ -19,6 +19,7 @@ from cas.engines.drgn.child.glide.frames import (
     variables_of,
 )
 from cas.engines.drgn.child.glide.modules import Modules, Source
+from cas.engines.drgn.child.glide.named import named_modules
 from cas.engines.drgn.child.glide.names import Symbols
 from cas.engines.drgn.child.glide.structures import Structures
 from cas.engines.drgn.child.glide.tasks import Traced, group, wanted_tasks
@@ -49,6 +50,8 @@ class Wanted:
     timeout_s: float = 60.0
     sources: tuple[Source, ...] = ()
     """Files of modules."""
+    asked: tuple[str, ...] = ()
+    """Names of modules that the crash's property ``glide`` asks for."""
 
 
 @dataclass(slots=True)
@@ -81,12 +84,18 @@ class Glide:
         self._deadline = begun + max(self.wanted.timeout_s - RESERVE_S, RESERVE_S)
         self.target.describe_all()
         kmods = frozenset(kmod.name for kmod in self.target.kmods)
-        self.modules.load(self.wanted.sources, kmods)
+        named = dict.fromkeys(self.wanted.asked, "the property glide")
+        if self.wanted.sources:
+            named |= {
+                name: f"the kernel module {kmod}" for kmod, name in named_modules(self.target)
+            }
+        self.modules.load(self.wanted.sources, kmods, named)
         yield {
             "kind": "start",
             "osrelease": self._osrelease(),
             "modules": [one.source.name for one in self.modules.loaded],
         }
+        yield from self._remarks()
         yield from self._sections("start")
         yield from self._stacks()
         yield from self._sections("end")
