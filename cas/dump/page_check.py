@@ -151,6 +151,9 @@ class PageCheck:
         tally, blanks = Tally(checked=len(numbers)), Counter[int]()
         for number in numbers:
             (row,) = self._memory.batch(number, 1).rows()
+            # they lie far from one another: what is around each need not be read
+            self._window_at = row[0]
+            self._window = self._source.read(row[0], min(row[1], _WINDOW_BYTES))
             self._judge_page(row, tally, Counter() if row[0] == shared else blanks)
         if len(blanks) > 1:  # a single one may be shared, which a sample does not tell
             tally.blank.add(min(blanks), blanks.total())
