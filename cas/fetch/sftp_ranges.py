@@ -7,13 +7,10 @@ from contextlib import ExitStack, suppress
 
 import paramiko
 
-from cas.fetch.sftp import connected_to, opened_file, sftp_errors_told, stat_version
+from cas.fetch.sftp import REQUEST_BYTES, connected_to, opened_file, sftp_errors_told, stat_version
 from cas.fetch.source import Broken, Changed, FetchPolicy, Spent, Version
 from cas.fetch.url import Url
 from cas.ssh import Connection
-
-REQUEST_BYTES = 64 << 10
-"""Of one answer; what OpenSSH's server gave at most up to its release 8.4."""
 
 
 class SftpRanges:
