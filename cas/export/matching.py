@@ -80,7 +80,8 @@ class Matcher:
         yield from self._named(patterns.IPV4, text, str)
         yield from self._named(patterns.IPV6, text, str)
         for found in patterns.MAC.finditer(text):
-            if to := self._addresses.get(re.sub("[:-]", "", found[0].lower())):
+            key = patterns.link_key(found[0])
+            if key and (to := self._addresses.get(key)):
                 yield Hit(found.start(), found.end(), to)
 
     def _named(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from itertools import chain
 
@@ -51,7 +50,7 @@ class Names:
             return self._add_host(value)
         key = value.lower()
         if kind is SecretKind.ADDRESS:
-            key = patterns.address_key(value) or re.sub("[:-]", "", key)
+            key = patterns.address_key(value) or patterns.link_key(value) or key
         return self._named(kind, key, value)
 
     def _add_host(self, value: str) -> str:

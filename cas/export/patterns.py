@@ -34,6 +34,7 @@ MAIL = re.compile(
     r"(?<![\w.+-])[\w.+%-]{1,64}@(?:[A-Za-z0-9-]{1,63}\.){1,8}([A-Za-z]{2,24})(?![\w-])"
 )
 UUID = re.compile(r"(?<![\w-])[0-9A-Fa-f]{8}-(?:[0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12}(?![\w-])")
+_OF_BOOTIF = 7
 _MAC_OCTETS = frozenset({6, 8, 20})
 """Of Ethernet, of EUI-64 and worldwide names, of InfiniBand."""
 _VERSION_BEFORE = re.compile(
@@ -41,20 +42,29 @@ _VERSION_BEFORE = re.compile(
     r"|\bnvm|\bapi|\blibrary)[\w ]{0,16}[ :=.v-]{0,3}$",
     re.IGNORECASE,
 )
+_TELLING = r"(?=[\w.-]*[\d.-])"
+"""A word without a digit, dot or dash may be any word where a name could stand."""
 _HOSTS = (
-    re.compile(rf"(?i:\bNODENAME|\bhost ?name)[\"']?\s*[:=]\s*[\"']?({_HOST})"),
+    re.compile(
+        rf"(?i:\bNODENAME|\bhost ?name)[\"']?\s*:\s*[\"']?({_HOST})(?=[\"',;)>]|[ \t]*$)",
+        re.MULTILINE,
+    ),
+    re.compile(rf"(?i:\bNODENAME|\bhost ?name)[\"']?\s*=\s*[\"']?({_HOST})"),
     re.compile(rf"(?:Set hostname to|Hostname set to) <({_HOST})>"),
     re.compile(rf"\bserver ({_HOST})(?: not responding| OK\b| is not)"),
     re.compile(rf"\b[a-z][a-z0-9+.-]{{1,15}}://(?:[^/@\s\"'<>]{{1,200}}@)?({_HOST})"),
-    re.compile(rf"(?:^|[\s\"'=,])({_HOST}):/(?=[\w.-]+)", re.MULTILINE),
+    re.compile(rf"(?:^|[\s\"'=,]){_TELLING}({_HOST}):/(?=[\w.-]+)", re.MULTILINE),
+    re.compile(rf"\b(?:nfs4?|ceph|glusterfs|lustre) +(?:\S+ +)?({_HOST}):/"),
     re.compile(rf"(?<!\\)\\\\({_HOST})\\[\w$]"),
-    re.compile(rf"(?<!/)//({_HOST})/[\w$.-]+"),
+    re.compile(rf"(?:^|[\s\"'=,])//({_HOST})/[\w$.-]+", re.MULTILINE),
     re.compile(
         rf"^(?:<\d{{1,3}}>)?[A-Z][a-z]{{2}} [ \d]\d [\d:]{{8}}(?:\.\d+)? ({_HOST}) "
         r"\w[\w.-]*(?:\[\d+\])?: ",
         re.MULTILINE,
     ),
     re.compile(rf"\bip=[^:\s]*:[^:\s]*:[^:\s]*:[^:\s]*:({_HOST}):"),
+    re.compile(rf"\bLinux version \S+ \((?!{BUILDERS.pattern})[\w.-]{{1,64}}@({_HOST})\)"),
+    re.compile(rf"\b(?:ssh|scp|rsync)\b[^\n]{{0,80}}?\b[\w.-]{{1,32}}@({_HOST})(?![\w.])"),
     re.compile(
         rf"(?<![\w.@/-])((?:{_NAME}\.){{1,10}}(?:{_OWN_TLDS}))(?![\w-]|\.\w)", re.IGNORECASE
     ),
@@ -67,15 +77,19 @@ _USERS = (
         r"(?:\b(?:USER|LOGNAME|USERNAME|SUDO_USER|RUSER|ruser|acct|login|user(?:name)?)\s?=\s?[\"']?)"
         r"([A-Za-z_][\w.-]{1,31})"
     ),
+    re.compile(rf"\bLinux version \S+ \((?!{BUILDERS.pattern})([A-Za-z_][\w.-]{{1,31}})@"),
+    re.compile(r"\b(?:ssh|scp|rsync)\b[^\n]{0,80}?\b([A-Za-z_][\w.-]{1,31})@"),
+    re.compile(r"\bsu\b[^\n]{0,20}\(to \S+\) ([A-Za-z_][\w.-]{1,31}) on "),
     re.compile(r"\bsession (?:opened|closed) for user ([A-Za-z_][\w.-]{1,31})"),
     re.compile(r"\b(?:Accepted|Failed) \w+ for (?:invalid user )?([A-Za-z_][\w.-]{1,31}) from "),
 )
 _NUMBER_BEHIND = re.compile(
     r"(?:serial(?:[ _-]?(?:number|no|num))?(?:_short)?|(?:service|asset)[ _-]?tag|machine[-_]id"
-    r"|wwid|ww[np]n|imei|iccid|s/?n(?<![a-z]sn)(?<![a-z]s/n))[\"']?\s*[:=#]\s*[\"']?"
-    r"(?!8250)([a-z0-9][\w.:/+-]{3,63})"
+    r"|imei|iccid|s/?n(?<![a-z]sn)(?<![a-z]s/n)|wwid|ww[np]n)"
+    r"[\"']?(?:\s*[:=#]\s*[\"']?|(?<=ww[np]n) (?=0x|[0-9a-f]{16}\b))"
+    r"(?!8250|tty|uart)([a-z0-9][\w.:/+-]{3,63})"
 )
-"""In small letters; 8250 is the kernel's driver of serial lines."""
+"""In small letters; the kernel calls serial lines so, too."""
 _SERIALS = (
     re.compile(r"\bwwn-(0x[0-9A-Fa-f]{16,32})"),
     re.compile(r"\b((?:eui|naa|t10)\.[\w-]{6,64})"),
@@ -138,8 +152,8 @@ def _addresses(text: str) -> Iterator[Found]:
     for match in PTR6.finditer(text):
         yield from _address(of_nibbles(match[1]))
     for match in MAC.finditer(text):
-        if is_mac(match[0]):
-            yield Found(SecretKind.ADDRESS, match[0])
+        if key := link_key(match[0]):
+            yield Found(SecretKind.ADDRESS, key)
     for match in IPV6.finditer(text):
         yield from _address(match[0])
     for match in IPV4.finditer(text):
@@ -166,10 +180,16 @@ def is_user(name: str) -> bool:
     return len(name) > 1 and not name.isdigit() and name.lower() not in KEPT_USERS
 
 
-def is_mac(text: str) -> bool:
-    """Whether octets with colons or dashes between them are an address of a link."""
-    octets = re.split("[:-]", text)
-    return len(octets) in _MAC_OCTETS and len({*octets} - {"00", "ff", "FF"}) > 0
+def link_key(text: str) -> str | None:
+    """The digits of a link's address, with colons or dashes between them; ``None``: it is none.
+
+    What boots over a network says ``01-`` before it, the type of Ethernet.
+    """
+    octets = re.split("[:-]", text.lower())
+    if len(octets) == _OF_BOOTIF and octets[0] == "01":
+        octets = octets[1:]
+    is_any = len(octets) in _MAC_OCTETS and {*octets} - {"00", "ff"}
+    return "".join(octets) if is_any else None
 
 
 def address_key(text: str) -> str | None:

@@ -43,6 +43,65 @@ def test_what_a_report_is_read_by_stays(text: str) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("line", "secrets"),
+    [
+        ("nfs: server filer7 not responding, timed out", ["filer7"]),
+        ("ffff891d0021e280 ffff891d00810000 nfs4   filer:/vol/a  /home", ["filer"]),
+        ("mount -t nfs nas-03:/export/db1 /srv", ["nas-03"]),
+        (r"CIFS: Attempting to mount \\\\srv01\\share", ["srv01"]),
+        ("CIFS: VFS: \\\\srv01\\share BAD_NETWORK_NAME".replace("\\\\", "\\" * 2), ["srv01"]),
+        ("mount.cifs //winsrv/data /mnt", ["winsrv"]),
+        ("Dec  1 15:09:11 dbhost kernel: [  1.0] x", ["dbhost"]),
+        ("Command line: ip=192.0.2.9:192.0.2.1:192.0.2.254:255.255.255.0:apphost:eth0:off",
+         ["192.0.2.9", "192.0.2.254", "apphost"]),
+        ("Linux version 6.6.1 (erika@buildbox) (gcc 12) #1 SMP", ["erika", "buildbox"]),
+        ("COMMAND: ssh -p 22 jonas@jumphost", ["jonas", "jumphost"]),
+        ("su[812]: (to root) henrik on pts/0", ["henrik"]),
+        ("sudo:   mara : PWD=/home/mara ; USER=root ; COMMAND=/bin/sh", ["mara"]),
+        ("sshd[9]: Accepted publickey for svenja from 198.51.100.7 port 4", ["svenja", ".100.7"]),
+        ("qla2xxx [0000:3b:00.0]: WWPN: 21:00:00:24:ff:7c:3a:92", ["21:00:00:24:ff:7c:3a:92"]),
+        ("lpfc 0000:05:00.0: wwpn 10000090fa942b01 x", ["10000090fa942b01"]),
+        ("nvme nvme0: NQN nqn.2019-08.org.example:nvme:S4YPNG0R2", ["S4YPNG0R2"]),
+        ("/dev/disk/by-id/ata-SAMSUNG_MZ7LH960_S45NNA0N312", ["S45NNA0N312"]),
+        ("DMI_PRODUCT_SERIAL: 7CX1M23", ["7CX1M23"]),
+        ("    Service Tag: 7CX1M23", ["7CX1M23"]),
+        ("bond0: (slave ens3f0): hw addr ae-12-00-9F-3c-01", ["ae-12-00-9F-3c-01"]),
+        ("  1.7.100.51.198.in-addr.arpa PTR 7.100.51.198.in-addr.arpa", ["7.100.51.198"]),
+        ("192.0.2.77-manager", ["192.0.2.77"]),
+        ("rpc: 192.0.2.78.8.1", ["192.0.2.78"]),
+        ("Kernel: BOOTIF=01-52-54-00-ab-cd-ef", ["52-54-00-ab-cd-ef"]),
+    ],
+)  # fmt: skip
+def test_a_line_is_enough_to_know_a_name(line: str, secrets: list[str]) -> None:
+    shown = redacted(line)
+    assert not [each for each in secrets if each in shown], shown
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "systemd[1]: Failed to set hostname: Operation not permitted",
+        "console=ttyS0,115200 serial=ttyS0 earlycon",
+        "Serial: 8250/16550 driver, 4 ports, IRQ sharing enabled",
+        "Serial: AMBA PL011 UART driver",
+        "exe:/usr/bin/cat in:/proc log:/var/log",
+        "    Asset Tag: Not Specified",
+        "driver: version: 5.13.0.2-k  firmware-version: 9.20 0x8000d8c5 22.0.9",
+        "ACPI: DSDT 0x0000000005FE0040 001944 (v01 BOCHS  BXPC     00000001 BXPC 00000001)",
+        "BIOS-e820: [mem 0x0000000000000000-0x000000000009fbff] usable",
+        "ata1: SATA max UDMA/133 abar m4096@0xfebf1000 port 0xfebf1100 irq 24",
+        "cpu@0 i2c@1c2b000 memcpy@plt",
+        "clocksource: tsc: mask: 0xffffffffffffffff max_cycles: 0x233f5c94d1c",
+        "usb 1-1: new high-speed USB device number 2 using xhci_hcd",
+        "[<ffffffff81b2c3d4>] ? ret_from_fork+0x1f/0x30",
+        "task:kworker/u8:3 state:D stack:0 pid:47 ppid:2 flags:0x00004000",
+    ],
+)
+def test_what_only_looks_like_a_name_stays(line: str) -> None:
+    assert redacted(line) == line
+
+
 def test_one_name_has_one_replacement_however_it_is_written() -> None:
     text = (
         f"{TELLING}PLUTO7 pluto7.berlin.example.com Pluto7.Berlin.Example.Com. xpluto7y\n"
