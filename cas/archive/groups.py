@@ -9,6 +9,7 @@ from enum import StrEnum
 from itertools import chain
 from math import sqrt
 
+from cas.archive.record import NOTE
 from cas.database.crash_groups import CrashGroups
 from cas.frozen import dataclass
 from cas.model.archived import Selection
@@ -78,6 +79,8 @@ class Group:
     """When the first crashed, in seconds since 1970."""
     last_s: int
     count: int = 0
+    notes: int = 0
+    """Of which there are only notes, and no dumps."""
     values: dict[str, list[tuple[str, int]]] = field(default_factory=dict)
     """How many have which value of a property, the most frequent first."""
     told: Counter[str] = field(default_factory=Counter)
@@ -164,6 +167,7 @@ def _members(selection: Selection, by: By, rows: CrashGroups) -> _Members:
             tickets.append(Counter())
         group = groups[number]
         group.count += 1
+        group.notes += crash.type == NOTE
         group.first_s = min(group.first_s, crash.time_s)
         group.last_s = max(group.last_s, crash.time_s)
         if crash.node is not None:

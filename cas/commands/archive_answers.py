@@ -158,6 +158,8 @@ class CrashGroup(Record, frozen=True, kw_only=True):
     """``None``: those that lack it."""
     title: str | None
     crashes: Count
+    notes: Count
+    """Crashes of which there are only notes, and no dumps."""
     first: int
     last: int
     hosts: NamedValues

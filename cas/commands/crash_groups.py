@@ -9,7 +9,7 @@ from typing import Any
 
 from cas.archive.groups import By, Group
 from cas.commands.crash_lines import UNSET, table_lines
-from cas.text import short_line
+from cas.text import count, short_line
 
 _TICKETS = 3
 """Tickets that are told by name."""
@@ -19,12 +19,14 @@ _LISTED = {"hosts": "node", "kernels": "release", "models": "model", "tickets": 
 
 
 def group_lines(groups: Sequence[Group], by: By) -> Iterator[str]:
-    """A line for each group, and below it what is unusual."""
+    """A line for each group, below it how many notes are in it, and what is unusual."""
     head = (by.value, "crashes", "hosts", "kernels", "models", "first", "last", "tickets", "title")
     lines = table_lines(head, (_cells(group, by) for group in groups))
     yield next(lines)
     for group, line in zip(groups, lines, strict=True):
         yield line
+        if group.notes:
+            yield f"  {count(group.notes, 'note')} without a dump"
         for each in group.unusual:
             yield f"  {short_line(str(each))}"
 
@@ -35,6 +37,7 @@ def group_object(group: Group) -> dict[str, Any]:
         "key": group.key,
         "title": group.title,
         "crashes": group.count,
+        "notes": group.notes,
         "first": group.first_s,
         "last": group.last_s,
     }

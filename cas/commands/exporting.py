@@ -72,13 +72,15 @@ def export_crashes(words: Sequence[str], wanted: Wanted, world: World) -> Export
         names = Names()
         if wanted.is_redacted:
             world.progress.say("Looking for what is secret")
+            for host in archive.store.registered_hosts():
+                names.add_host(host.name)
             _learn_all(told, names, given, world)
         redactor = Redactor(names)
         with exporting(wanted.target, world.now) as place:
             made = _write(told, place, wanted, redactor, world)
             if wanted.key:
                 _write_key(wanted.key, names)
-        _note(subjects, wanted, world, archive)
+            _note(subjects, wanted, world, archive)  # nobody exports what he cannot record
     for name in redactor.doubtful:
         world.progress.warn(
             f"{name} is a word of the kernel, too: it is replaced only where it stands as a name;"

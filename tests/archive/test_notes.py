@@ -59,6 +59,9 @@ def test_a_note_counts_once_and_says_what_it_is(site: Site) -> None:
     assert len(site.cas("ls", "type=note").stdout.splitlines()) == 3
     assert json.loads(site.cas("report", "presence").stdout) == {"noted": 2}
     assert site.cas("groups").stdout.splitlines()[1].split()[:3] == [TOP_3, "2", "2"]
+    assert site.cas("groups").stdout.splitlines()[2] == "  2 notes without a dump"
+    (group,) = json.loads(site.cas("groups", "--json").stdout)["groups"]
+    assert (group["crashes"], group["notes"]) == (2, 2)
     assert "only a note" in site.cas("debug", crash_id).stderr
     assert site.admin("index").returncode == 0
     assert json.loads(site.cas("info", crash_id).stdout) == told
