@@ -31,7 +31,7 @@ from unittest import mock
 PROGRAMS = {"cas": "cas.__main__", "cas-admin": "cas_admin.__main__"}
 IN_OTHERS = ("cas.engines.drgn.child", "cas.database.migrations")
 """Beginnings of the names of modules that run in processes of their own."""
-BESIDE = ("compiled_templates", "sqlalchemy.dialects.sqlite")
+BESIDE = ("warmed", "sqlalchemy.dialects.sqlite")
 """What CAS imports when it is needed, and nearly always needs."""
 AT_START = ("PYTHON", "LANG", "LC_", "LD_")
 """Beginnings of the names of variables that work before the first line of a program."""
