@@ -86,14 +86,14 @@ def test_what_was_freed_is_said_once_the_last_name_is_gone(site: Site, vmcore_b:
 
 
 def test_a_dump_that_lies_in_its_job_alone_stays_while_a_ticket_needs_it(
-    site: Site, vmcore_b: Path
+    site: Site, small: Path
 ) -> None:
     memory = Path("/dev/shm")
     if not memory.is_dir() or memory.stat().st_dev == site.directory.stat().st_dev:
         pytest.skip(f"{memory} is no file system of its own here")
     with tempfile.TemporaryDirectory(dir=memory) as elsewhere:
         site.settings["store"] = elsewhere
-        crash_id = archived(site, vmcore_b)
+        crash_id = archived(site, small)
         dump = Path(str(info(site, crash_id)["dump"]))
         assert dump.is_relative_to(site.job("T-1"))
         assert site.cas("ticket", crash_id, "KEEP").returncode == 0
@@ -166,8 +166,8 @@ def test_a_file_that_another_has_not_all_of_stays(busy: Site, contents: dict[byt
     assert busy.admin("-p", "--yes").stdout == ""
 
 
-def test_nothing_goes_of_what_is_held(busy: Site, vmcore_b: Path) -> None:
-    crash_id = archived(busy, vmcore_b)
+def test_nothing_goes_of_what_is_held(busy: Site, small: Path) -> None:
+    crash_id = archived(busy, small)
     put(busy, ID, {b"whole": WHOLE, b"cut": CUT}, days=200)
     done = busy.cas("hold", "type=crash", "for the audit")
     assert (done.returncode, done.stdout.startswith("hold: ")) == (0, True)
@@ -189,8 +189,8 @@ def test_nothing_goes_of_what_is_held(busy: Site, vmcore_b: Path) -> None:
     assert files(busy, ID) == files(busy, crash_id) == []
 
 
-def test_what_is_in_use_is_told_and_stays_until_it_is_not(busy: Site, vmcore_b: Path) -> None:
-    crash_id = archived(busy, vmcore_b)
+def test_what_is_in_use_is_told_and_stays_until_it_is_not(busy: Site, small: Path) -> None:
+    crash_id = archived(busy, small)
     put(busy, ID, {b"old": WHOLE}, days=200)
     archive = opened(busy)
     with archive.using(crash_id), archive.using(ID):
@@ -237,12 +237,12 @@ def test_a_file_that_is_recorded_as_purged_goes_with_the_next_purge(busy: Site) 
 
 
 def test_an_upload_that_was_stopped_is_finished_before_what_is_left_goes(
-    busy: Site, vmcore_b: Path
+    busy: Site, small: Path
 ) -> None:
-    crash_id = busy.cas("object", vmcore_b).stdout.strip()
+    crash_id = busy.cas("object", small).stdout.strip()
     part = place(busy, crash_id) / ".info.json.part"
     inject = ["-P", str(part), "-e", "inject=rename:signal=SIGKILL"]
-    command = [sys.executable, str(COMMANDS / "cas"), "upload", str(vmcore_b)]
+    command = [sys.executable, str(COMMANDS / "cas"), "upload", str(small)]
     killed = subprocess.run(
         [needs("strace"), "-f", "-qq", "-o", "/dev/null", *inject, *command],
         env=busy.prepared() | {"PYTHONDONTWRITEBYTECODE": "1"},
@@ -261,14 +261,14 @@ def test_an_upload_that_was_stopped_is_finished_before_what_is_left_goes(
 
 
 def test_an_uploaded_crash_is_purged_with_the_rest_and_keeps_its_record(
-    busy: Site, vmcore_b: Path
+    busy: Site, small: Path
 ) -> None:
-    crash_id = busy.cas("upload", vmcore_b).stdout.strip()
+    crash_id = busy.cas("upload", small).stdout.strip()
     assert busy.cas("set", crash_id, "triage", "bmc").returncode == 0
     done = busy.admin(*PURGE)
     assert f"removed files of the crash {crash_id}\n" in done.stdout, done.stderr
     found = info(busy, crash_id)
     assert (found["presence"], found["properties"]) == ("purged", {"triage": "bmc"})
     assert busy.admin("check").returncode == 0
-    assert busy.cas("upload", vmcore_b).stdout.strip() == crash_id
+    assert busy.cas("upload", small).stdout.strip() == crash_id
     assert info(busy, crash_id)["presence"] == "here"

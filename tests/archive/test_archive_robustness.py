@@ -56,9 +56,9 @@ def record(site: Site, crash_id: str) -> Path:
 
 
 def test_what_is_said_while_the_database_is_locked_is_there_when_it_is_not(
-    site: Site, vmcore_b: Path
+    site: Site, small: Path
 ) -> None:
-    crash_id = archived(site, vmcore_b)
+    crash_id = archived(site, small)
     config = site.world().config
     archive = Archive.of(config, Store(config.database, timeout_s=0.1))
     archive.store.open()
@@ -78,13 +78,13 @@ def test_what_is_said_while_the_database_is_locked_is_there_when_it_is_not(
 
 @pytest.mark.long
 def test_a_job_that_ends_while_the_database_is_locked_is_listed_afterwards(
-    site: Site, vmcore_b: Path
+    site: Site, small: Path
 ) -> None:
     """It waits a minute for each of its two rows."""
     assert site.cas("ls").returncode == 0
     with sqlite3.connect(site.settings["database"], isolation_level=None) as other:
         other.execute("BEGIN IMMEDIATE")
-        crash_id = archived(site, vmcore_b)
+        crash_id = archived(site, small)
         other.execute("ROLLBACK")
     other.close()
     assert info_of(record(site, crash_id).read_bytes()).tickets == ("T-1",)
@@ -92,9 +92,9 @@ def test_a_job_that_ends_while_the_database_is_locked_is_listed_afterwards(
 
 
 def test_a_database_that_cannot_be_reached_is_told_and_nothing_changes(
-    site: Site, vmcore_b: Path
+    site: Site, small: Path
 ) -> None:
-    crash_id = archived(site, vmcore_b)
+    crash_id = archived(site, small)
     before = record(site, crash_id).read_bytes()
     site.settings["database"] = f"postgresql://cas@127.0.0.1:{closed_port()}/cas"
     for words in (
@@ -111,8 +111,8 @@ def test_a_database_that_cannot_be_reached_is_told_and_nothing_changes(
     assert record(site, crash_id).read_bytes() == before
 
 
-def test_a_full_disk_leaves_the_record_as_it_was(site: Site, vmcore_b: Path) -> None:
-    crash_id = archived(site, vmcore_b)
+def test_a_full_disk_leaves_the_record_as_it_was(site: Site, small: Path) -> None:
+    crash_id = archived(site, small)
     before = record(site, crash_id).read_bytes()
     part = record(site, crash_id).with_name(".info.json.part")
     command = [sys.executable, str(COMMANDS / "cas"), "set", crash_id, "a", "b"]
@@ -124,8 +124,8 @@ def test_a_full_disk_leaves_the_record_as_it_was(site: Site, vmcore_b: Path) -> 
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount")
-def test_an_archive_that_cannot_be_written_is_read(site: Site, vmcore_b: Path) -> None:
-    crash_id = archived(site, vmcore_b)
+def test_an_archive_that_cannot_be_written_is_read(site: Site, small: Path) -> None:
+    crash_id = archived(site, small)
     place = site.jobs / ".archive"
     script = (
         f"mount --bind {place} {place} && mount -o remount,ro,bind {place} && "
@@ -170,10 +170,10 @@ def test_the_index_made_anew_prints_the_same_of_what_was_purged_ticketed_and_hel
 
 
 def test_a_job_that_was_removed_by_hand_leaves_its_crash_with_the_next_index(
-    site: Site, vmcore_b: Path
+    site: Site, small: Path
 ) -> None:
-    crash_id = archived(site, vmcore_b, "T-1")
-    archived(site, vmcore_b, "T-2")
+    crash_id = archived(site, small, "T-1")
+    archived(site, small, "T-2")
     shutil.rmtree(site.jobs / "T-1")
     assert site.admin("index").returncode == 0
     found = json.loads(site.cas("info", crash_id).stdout)

@@ -59,8 +59,8 @@ def test_of_nothing_the_header_is_listed(site: Site) -> None:
     assert (done.returncode, done.stdout) == (1, "")
 
 
-def test_a_lost_database_is_told_and_made_anew(site: Site, vmcore_b: Path) -> None:
-    crash_id = archived(site, vmcore_b)
+def test_a_lost_database_is_told_and_made_anew(site: Site, small: Path) -> None:
+    crash_id = archived(site, small)
     Path(site.settings["database"]).unlink()
     done = site.cas("ls")
     assert (done.returncode, done.stdout) == (0, f"{HEADER}\n")
@@ -70,8 +70,8 @@ def test_a_lost_database_is_told_and_made_anew(site: Site, vmcore_b: Path) -> No
     assert crash_id[:16] in done.stdout and not done.stderr
 
 
-def test_a_property_that_no_crash_has_is_told(site: Site, vmcore_b: Path) -> None:
-    crash_id = archived(site, vmcore_b)
+def test_a_property_that_no_crash_has_is_told(site: Site, small: Path) -> None:
+    crash_id = archived(site, small)
     told = "no crash has the property platform; to see what it has: cas info SPEC"
     for words in (("ls", "platform=6*"), ("ls", "type=crash", "platform"), ("report", "platform")):
         assert told in site.cas(*words).stderr
@@ -80,26 +80,24 @@ def test_a_property_that_no_crash_has_is_told(site: Site, vmcore_b: Path) -> Non
         assert not site.cas(*words).stderr
 
 
-def test_a_job_is_in_the_archive_with_a_second_name_for_its_dump(
-    site: Site, vmcore_b: Path
-) -> None:
-    crash_id = archived(site, vmcore_b)
+def test_a_job_is_in_the_archive_with_a_second_name_for_its_dump(site: Site, small: Path) -> None:
+    crash_id = archived(site, small)
     assert rows(site) == [[crash_id[:16], "crash", rows(site)[0][2], rows(site)[0][3], "T-1"]]
     found = info(site, "T-1")
     assert found["id"] == crash_id
-    kept, own = Path(str(found["dump"])), site.job("T-1") / "vmcore" / vmcore_b.name
+    kept, own = Path(str(found["dump"])), site.job("T-1") / "vmcore" / small.name
     assert kept.samefile(own)
     assert kept.stat().st_mode & 0o777 == 0o400
     assert (found["presence"], found["whole"], found["format"]) == ("here", True, "KDUMP")
-    for word in (crash_id, crash_id[:4], "T-1/latest", found["jobs"][0], str(vmcore_b)):  # type: ignore[index]
+    for word in (crash_id, crash_id[:4], "T-1/latest", found["jobs"][0], str(small)):  # type: ignore[index]
         assert info(site, word)["id"] == crash_id
 
 
 def test_what_is_not_there_has_status_2_and_what_cannot_be_meant_1(
-    site: Site, vmcore_b: Path, tmp_path: Path
+    site: Site, small: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "text").write_text("no dump")
-    for words in (("T-9",), ("abcdef",), (str(vmcore_b),), ("node=x",)):
+    for words in (("T-9",), ("abcdef",), (str(small),), ("node=x",)):
         assert site.cas("info", *words).returncode == 2, words
     garbage = (("zz!",), ("mtime=10x",), (str(tmp_path / "text"),), ("=x",), ("",), ("id=7",))
     for words in garbage:
@@ -127,10 +125,10 @@ def test_a_status_tells_what_cannot_be_meant_from_what_is_not_there(
     assert site.cas(verb).returncode == (1 if verb == "info" else 2)
 
 
-def test_a_word_that_means_two_things_is_listed(site: Site, vmcore_b: Path) -> None:
-    crash_id = site.cas("object", vmcore_b).stdout.strip()
+def test_a_word_that_means_two_things_is_listed(site: Site, small: Path) -> None:
+    crash_id = site.cas("object", small).stdout.strip()
     ticket = crash_id[:6]
-    archived(site, vmcore_b, ticket)
+    archived(site, small, ticket)
     done = site.cas("info", ticket)
     assert done.returncode == 1
     assert done.stdout.splitlines() == [f"ticket={ticket}", f"id={ticket}"]
@@ -145,24 +143,24 @@ def test_a_url_is_told_without_its_secrets(site: Site) -> None:
         assert "secret" not in done.stdout + done.stderr, words
 
 
-def test_what_lies_about_by_chance_is_not_meant(site: Site, vmcore_b: Path) -> None:
-    crash_id = archived(site, vmcore_b)
+def test_what_lies_about_by_chance_is_not_meant(site: Site, small: Path) -> None:
+    crash_id = archived(site, small)
     (site.directory / "node").mkdir()
     (site.directory / "kind").write_text("no dump")
     (site.directory / "T-1").mkdir()
-    shutil.copy(vmcore_b, site.directory / "copy")
+    shutil.copy(small, site.directory / "copy")
     for words in (("node",), ("kind",), ("T-1",), ("copy",), ("./copy", "kind")):
         assert rows(site, *words)[0][0] == crash_id[:16]
     for word in ("./kind", "./T-1"):
         assert site.cas("ls", word).returncode == 1
     (site.directory / "T-1").rmdir()
-    shutil.copy(vmcore_b, site.directory / "T-1")
+    shutil.copy(small, site.directory / "T-1")
     done = site.cas("ls", "T-1")
     assert (done.returncode, done.stdout) == (1, "ticket=T-1\n./T-1\n")
 
 
-def test_hostile_values_stay_in_their_cells(site: Site, vmcore_b: Path) -> None:
-    archived(site, vmcore_b)
+def test_hostile_values_stay_in_their_cells(site: Site, small: Path) -> None:
+    archived(site, small)
     assert site.cas("set", "T-1", "esc", "\x1b[31mred\n\u202e").returncode == 0
     assert site.cas("set", "T-1", "long", "x" * 100_000).returncode == 0
     assert site.cas("set", "T-1", "nul", input="a\0b").returncode == 0
@@ -197,8 +195,8 @@ def test_what_is_printed_as_json_is_what_the_schemas_say(site: Site, vmcore_b: P
     assert (listed["id"], listed["files.format"]) == (crash_id, ["KDUMP"])
 
 
-def test_properties_and_tickets_are_said_of_crashes_and_by_whom(site: Site, vmcore_b: Path) -> None:
-    crash_id = archived(site, vmcore_b)
+def test_properties_and_tickets_are_said_of_crashes_and_by_whom(site: Site, small: Path) -> None:
+    crash_id = archived(site, small)
     assert site.cas("set", crash_id[:8], "triage", "bmc").stdout == "set triage: 1 crash\n"
     text = '{"category": "SMF", "engineer": "o\'x\\n$HOME"}'
     assert site.cas("set", "type=crash", "more", input=text).returncode == 0
@@ -232,8 +230,8 @@ def archive_of(site: Site, crash_id: str) -> Path:
     return site.directory / "cores" / ".archive" / "objects" / crash_id[:2] / crash_id
 
 
-def test_ids_come_through_standard_input(site: Site, vmcore_b: Path) -> None:
-    archived(site, vmcore_b)
+def test_ids_come_through_standard_input(site: Site, small: Path) -> None:
+    archived(site, small)
     listed = site.cas("ls").stdout
     assert site.cas("ls", "dump=stdin", input=listed).stdout == listed
     assert site.cas("ls", "type=core", "dump=stdin", input=listed).stdout == f"{HEADER}\n"
@@ -259,18 +257,18 @@ def test_the_index_can_be_made_anew_and_prints_what_it_printed(
     assert [site.cas(*words).stdout for words in calls] == before
 
 
-def test_jobs_of_before_are_taken_over_without_a_copy(site: Site, vmcore_b: Path) -> None:
-    crash_id = archived(site, vmcore_b)
+def test_jobs_of_before_are_taken_over_without_a_copy(site: Site, small: Path) -> None:
+    crash_id = archived(site, small)
     shutil.rmtree(site.directory / "cores" / ".archive")
-    own = site.job("T-1") / "vmcore" / vmcore_b.name
+    own = site.job("T-1") / "vmcore" / small.name
     assert own.stat().st_nlink == 1
     assert site.admin("index").returncode == 0
     assert own.stat().st_nlink == 2
     assert rows(site)[0][0] == crash_id[:16]
 
 
-def test_what_a_file_became_is_seen_when_it_is_asked_for(site: Site, vmcore_b: Path) -> None:
-    crash_id = archived(site, vmcore_b)
+def test_what_a_file_became_is_seen_when_it_is_asked_for(site: Site, small: Path) -> None:
+    crash_id = archived(site, small)
     dump = Path(str(info(site, "T-1")["dump"]))
     content = dump.read_bytes()
     dump.chmod(0o600)
@@ -282,17 +280,15 @@ def test_what_a_file_became_is_seen_when_it_is_asked_for(site: Site, vmcore_b: P
     assert rows(site, "presence=missing") == []
 
 
-def test_another_job_on_the_same_dump_adds_its_ticket_and_no_copy(
-    site: Site, vmcore_b: Path
-) -> None:
-    archived(site, vmcore_b)
+def test_another_job_on_the_same_dump_adds_its_ticket_and_no_copy(site: Site, small: Path) -> None:
+    archived(site, small)
     assert site.cas("set", "T-1", "triage", "bmc").returncode == 0
-    crash_id = archived(site, vmcore_b, "T-2")
+    crash_id = archived(site, small, "T-2")
     found = info(site, crash_id)
     assert (found["ticket"], found["properties"]) == ("T-1,T-2", {"triage": "bmc"})
     dump = Path(str(found["dump"]))
     for ticket in ("T-1", "T-2"):
-        assert dump.samefile(site.job(ticket) / "vmcore" / vmcore_b.name)
+        assert dump.samefile(site.job(ticket) / "vmcore" / small.name)
     newest = find_dump([crash_id], site.world())
     assert isinstance(newest, Job)
     assert newest.directory == site.job("T-2")
@@ -301,10 +297,10 @@ def test_another_job_on_the_same_dump_adds_its_ticket_and_no_copy(
 
 @pytest.mark.parametrize("is_ticketed", [False, True])
 def test_a_purge_frees_what_no_job_and_no_set_ticket_needs(
-    site: Site, vmcore_b: Path, *, is_ticketed: bool
+    site: Site, small: Path, *, is_ticketed: bool
 ) -> None:
-    archived(site, vmcore_b)
-    crash_id = archived(site, vmcore_b, "T-2")
+    archived(site, small)
+    crash_id = archived(site, small, "T-2")
     dump = Path(str(info(site, crash_id)["dump"]))
     if is_ticketed:
         assert site.cas("ticket", crash_id, "KEEP").returncode == 0

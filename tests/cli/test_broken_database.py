@@ -105,11 +105,11 @@ def test_a_damaged_database_costs_no_result_and_is_mended(
     ],
 )
 def test_a_job_that_cannot_be_entered_has_its_report(
-    bare: Site, vmcore: Path, statement: str
+    bare: Site, vmcore_b: Path, statement: str
 ) -> None:
     Store(bare.settings["database"]).open()
     execute(bare, statement)
-    said = reported(done := bare.cas("-i", "T-1", "-f", vmcore), bare, "T-1")
+    said = reported(done := bare.cas("-i", "T-1", "-f", vmcore_b), bare, "T-1")
     assert done.returncode == WAITING
     assert "the job is not in the index: database" in said
     assert "later run: cas-admin index" in said
@@ -144,7 +144,7 @@ def test_a_file_that_is_none_of_ours_stays_where_it_is(bare: Site) -> None:
 
 @pytest.mark.parametrize("how", [pytest.param("closed", marks=pytest.mark.long), "silent"])
 def test_a_server_that_is_not_there_leaves_a_report_and_a_job_to_go_on_with(
-    bare: Site, vmcore: Path, how: str
+    bare: Site, vmcore_b: Path, how: str
 ) -> None:
     known = bare.settings["database"]
     with socket.create_server(("127.0.0.1", 0)) as silent:
@@ -152,7 +152,7 @@ def test_a_server_that_is_not_there_leaves_a_report_and_a_job_to_go_on_with(
         url = f"postgresql://cas@127.0.0.1:{port}/cas?connect_timeout=2"
         bare.settings["database"] = url
         begun = time.monotonic()
-        said = reported(done := bare.cas("-i", "T-1", "-f", vmcore), bare, "T-1")
+        said = reported(done := bare.cas("-i", "T-1", "-f", vmcore_b), bare, "T-1")
         assert time.monotonic() - begun < 30
     assert done.returncode == 75
     assert f"127.0.0.1:{port}" in said

@@ -65,8 +65,10 @@ def test_a_packed_text_file_is_told_too(site: Site, upload: Path) -> None:
 
 
 @pytest.mark.parametrize("ticket", ["a/b", "../../etc", "..", "", "-x", "a b"])
-def test_an_identifier_that_cannot_name_a_directory(site: Site, vmcore: Path, ticket: str) -> None:
-    done = site.cas(f"--identifier={ticket}", "-f", vmcore)
+def test_an_identifier_that_cannot_name_a_directory(
+    site: Site, vmcore_b: Path, ticket: str
+) -> None:
+    done = site.cas(f"--identifier={ticket}", "-f", vmcore_b)
     assert done.returncode in (2, 5)
     assert done.stderr
     assert not site.jobs.exists()
@@ -123,10 +125,10 @@ def test_nothing_to_resume_is_said(site: Site) -> None:
     failed(site.cas("-i", "T-1"), 2, "T-1 has no unfinished job")
 
 
-def test_an_unwritable_work_directory(site: Site, vmcore: Path, tmp_path: Path) -> None:
+def test_an_unwritable_work_directory(site: Site, vmcore_b: Path, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     site.settings["workDirectory"] = str(tmp_path / "file" / "cores")
-    failed(site.cas("-i", "T-1", "-f", vmcore), 4, "cannot create a job directory", "cas.conf")
+    failed(site.cas("-i", "T-1", "-f", vmcore_b), 4, "cannot create a job directory", "cas.conf")
 
 
 @pytest.mark.long
@@ -149,14 +151,14 @@ def test_a_database_that_cannot_be_used_is_said_and_nothing_is_lost(
 
 @pytest.mark.long
 def test_a_configured_crash_that_is_missing_is_told_and_drgn_serves(
-    site_a: Site, vmcore: Path
+    site_b: Site, vmcore_b: Path
 ) -> None:
-    site_a.settings["crash"] = "/nonexistent/crash"
-    site_a.keep_snippets("sys")
-    done = site_a.cas("-i", "T-1", "-f", vmcore)
+    site_b.settings["crash"] = "/nonexistent/crash"
+    site_b.keep_snippets("sys")
+    done = site_b.cas("-i", "T-1", "-f", vmcore_b)
     assert done.returncode == 0
     assert "the crash program /nonexistent/crash cannot be run" in done.stderr
-    assert site_a.result("T-1")["engine"] == "drgn"
+    assert site_b.result("T-1")["engine"] == "drgn"
 
 
 def test_no_crash_at_all_is_no_problem(site_b: Site, vmcore_b: Path, tmp_path: Path) -> None:
@@ -178,31 +180,31 @@ def test_no_crash_at_all_is_no_problem(site_b: Site, vmcore_b: Path, tmp_path: P
     ],
 )
 def test_a_crash_that_fails_leaves_the_snippets_to_drgn(
-    site_a: Site, vmcore: Path, tmp_path: Path, script: str, reason: str
+    site_b: Site, vmcore_b: Path, tmp_path: Path, script: str, reason: str
 ) -> None:
     program = tmp_path / "crash"
     program.write_text(f"#!/bin/sh\n[ $1 != --version ] || exit 0\n{script}\n")
     program.chmod(0o755)
-    site_a.environment["PATH"] = f"{tmp_path}:{os.environ['PATH']}"
-    site_a.settings["startTimeout"] = "2"
-    site_a.keep_snippets("sys")
-    done = site_a.cas("-i", "T-1", "-f", vmcore)
+    site_b.environment["PATH"] = f"{tmp_path}:{os.environ['PATH']}"
+    site_b.settings["startTimeout"] = "2"
+    site_b.keep_snippets("sys")
+    done = site_b.cas("-i", "T-1", "-f", vmcore_b)
     assert done.returncode == 0
     assert reason in done.stderr
-    result = site_a.result("T-1")
+    result = site_b.result("T-1")
     assert result["ladder"] == ["crash", "drgn"]
     assert result["engine"] == "drgn"
 
 
 def test_an_interrupted_job_ends_its_debuggers_and_can_be_gone_on_with(
-    site_b: Site, vmcore_b: Path, tmp_path: Path
+    site_a: Site, vmcore: Path, tmp_path: Path
 ) -> None:
     program = tmp_path / "crash"
     program.write_text("#!/bin/sh\nexec sleep 1000.75\n")
     program.chmod(0o755)
-    site_b.keep_snippets("sys")
-    site_b.settings["crash"] = str(program)
-    with site_b.start("cas", "-i", "T-1", "-f", vmcore_b) as process:
+    site_a.keep_snippets("sys")
+    site_a.settings["crash"] = str(program)
+    with site_a.start("cas", "-i", "T-1", "-f", vmcore) as process:
         assert process.stderr is not None
         said = ""
         for line in process.stderr:
@@ -215,10 +217,10 @@ def test_an_interrupted_job_ends_its_debuggers_and_can_be_gone_on_with(
     assert following.endswith(" what is finished is kept: cas -i T-1")
     left = subprocess.run([needs("pgrep"), "-xf", "sleep 1000.75"], check=False)
     assert left.returncode == 1
-    assert not (site_b.job("T-1") / "result.json").exists()
-    done = site_b.cas("-i", "T-1", "--engine", "drgn")
+    assert not (site_a.job("T-1") / "result.json").exists()
+    done = site_a.cas("-i", "T-1", "--engine", "drgn")
     assert done.returncode == 0, done.stderr
-    assert site_b.result("T-1")["verdict"] == "complete"
+    assert site_a.result("T-1")["verdict"] == "complete"
 
 
 def test_a_failing_crash_that_was_demanded_fails_the_job(
@@ -254,25 +256,27 @@ def test_a_package_with_another_kernel_than_its_header_says(
     assert list((tmp_path / "debugs").rglob("vmlinux")) == []
 
 
-def site_build_id(site: Site, vmcore: Path) -> str:
+def site_build_id(site: Site, vmcore_b: Path) -> str:
     line = next(
         line
-        for line in site.cas("identify", vmcore).stdout.splitlines()
+        for line in site.cas("identify", vmcore_b).stdout.splitlines()
         if line.startswith("build_id")
     )
     return line.split()[1]
 
 
-def test_a_full_disk_is_said_with_need_and_have(site_a: Site, vmcore: Path, tmp_path: Path) -> None:
+def test_a_full_disk_is_said_with_need_and_have(
+    site_b: Site, vmcore_b: Path, tmp_path: Path
+) -> None:
     if os.geteuid() != 0:
         (pytest.fail if os.environ.get("CI") else pytest.skip)("only root mounts a small disk")
     small = tmp_path / "small"
     small.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", small], check=True)
     try:
-        site_a.settings["workDirectory"] = str(small)
-        done = site_a.cas("-i", "T-1", "-f", vmcore)
-        need = f"{vmcore.stat().st_blocks / 2048:.1f} MiB"
+        site_b.settings["workDirectory"] = str(small)
+        done = site_b.cas("-i", "T-1", "-f", vmcore_b)
+        need = f"{vmcore_b.stat().st_blocks / 2048:.1f} MiB"
         failed(done, 75, "no room for", f"needs {need} beside a reserve of 512.0 MiB, has")
         assert not list(small.rglob("vmcore*"))
     finally:

@@ -36,7 +36,7 @@ module = "cas_oops"
 
 
 @pytest.fixture(scope="module")
-def known(tmp_path_factory: pytest.TempPathFactory, vmcore: Path) -> Site:
+def known(tmp_path_factory: pytest.TempPathFactory, vmcore_b: Path) -> Site:
     """A site that knows the shipped examples and a file of mixed worth, with a job that waits."""
     directory = tmp_path_factory.mktemp("known")
     (directory / "site.toml").write_text(HOSTILE)
@@ -49,7 +49,7 @@ def known(tmp_path_factory: pytest.TempPathFactory, vmcore: Path) -> Site:
         "knownIssues": f"{shipped(FOLDER)}:{directory / 'site.toml'}",
     }
     site = Site(directory, settings)
-    done = site.cas("-i", "T-1", "-f", vmcore)
+    done = site.cas("-i", "T-1", "-f", vmcore_b)
     assert done.returncode == 6, done.stderr
     (directory / "stderr").write_text(done.stderr)
     return site

@@ -35,9 +35,9 @@ def age(path: Path) -> None:
 
 
 def test_the_next_run_removes_what_a_killed_one_left_and_nothing_else(
-    site: Site, vmcore: Path, temporary: Path, monkeypatch: pytest.MonkeyPatch
+    site: Site, vmcore_b: Path, temporary: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with site.start("cas", "-i", "T-1", "-f", vmcore) as process:
+    with site.start("cas", "-i", "T-1", "-f", vmcore_b) as process:
         assert process.stderr is not None
         for line in process.stderr:
             if "Reading the dump" in line:
@@ -76,11 +76,11 @@ SHORTAGES = {
 
 @pytest.mark.parametrize("shortage", few_of(SHORTAGES, {"bytearray(1 << 60)"}))
 def test_a_shortage_is_named_and_the_job_can_be_gone_on_with(
-    site: Site, vmcore: Path, temporary: Path, shortage: str
+    site: Site, vmcore_b: Path, temporary: Path, shortage: str
 ) -> None:
     site.environment["PYTHONPATH"] = str(site.directory)
     run_short_of(site, shortage)
-    done = site.cas("-i", "T-1", "-f", vmcore)
+    done = site.cas("-i", "T-1", "-f", vmcore_b)
     assert done.returncode == 75
     assert SHORTAGES[shortage] in done.stderr
     assert "ulimit -v unlimited" in done.stderr
@@ -106,12 +106,12 @@ sys.meta_path.insert(0, Finder)
 
 
 def test_a_limit_on_files_is_not_blamed_on_the_disk(
-    site: Site, vmcore: Path, temporary: Path
+    site: Site, vmcore_b: Path, temporary: Path
 ) -> None:
     done = subprocess.run(
         [
             *("bash", "-c", 'ulimit -f 4096; exec "$0" "$@"', COMMANDS / "cas"),
-            *("-i", "T-1", "-f", vmcore),
+            *("-i", "T-1", "-f", vmcore_b),
         ],
         env=site.prepared(),
         capture_output=True,

@@ -42,18 +42,18 @@ def in_a_shell(
 
 
 @pytest.mark.parametrize("redirected", few_of(STREAMS, {"<&- >&- 2>&-"}))
-def test_a_job_goes_on_without_anybody_to_tell(bare: Site, vmcore: Path, redirected: str) -> None:
-    done = in_a_shell(bare, redirected, "cas", "-i", "T-1", "-f", vmcore)
+def test_a_job_goes_on_without_anybody_to_tell(bare: Site, vmcore_b: Path, redirected: str) -> None:
+    done = in_a_shell(bare, redirected, "cas", "-i", "T-1", "-f", vmcore_b)
     assert (done.returncode, done.stderr) == (WAITING, b"")
     assert bare.result("T-1")["reason"].startswith("no debuginfo for 6.1.192")
     log = (bare.job("T-1") / "T-1.log").read_text()
     assert "Reading the dump" in log
 
 
-def test_a_terminal_that_goes_takes_no_job_with_it(bare: Site, vmcore: Path) -> None:
+def test_a_terminal_that_goes_takes_no_job_with_it(bare: Site, vmcore_b: Path) -> None:
     leader, follower = pty.openpty()
     process = subprocess.Popen(
-        [COMMANDS / "cas", "-i", "T-1", "-f", vmcore],
+        [COMMANDS / "cas", "-i", "T-1", "-f", vmcore_b],
         env={**bare.prepared(), "TERM": "xterm"},
         stdin=follower,
         stdout=follower,
@@ -119,12 +119,12 @@ def test_what_was_done_is_told_where_stdout_is_full_and_all_of_it_is_done(site: 
     assert all(host.is_enabled for host in store.registered_hosts())
 
 
-def test_a_slow_reader_of_a_non_blocking_pipe_gets_everything(site: Site, vmcore: Path) -> None:
+def test_a_slow_reader_of_a_non_blocking_pipe_gets_everything(site: Site, vmcore_b: Path) -> None:
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
     fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 4096)
     process = subprocess.Popen(
-        [COMMANDS / "cas", "identify", "--json", vmcore],
+        [COMMANDS / "cas", "identify", "--json", vmcore_b],
         env=site.prepared(),
         stdout=writing,
         stderr=subprocess.PIPE,
@@ -144,7 +144,7 @@ def test_a_slow_reader_of_a_non_blocking_pipe_gets_everything(site: Site, vmcore
 )
 @pytest.mark.parametrize("how", few_of(("raised", "swallowed"), {"swallowed"}))
 def test_a_signal_while_something_is_imported_is_an_interruption(
-    bare: Site, vmcore: Path, how: str, where: str
+    bare: Site, vmcore_b: Path, how: str, where: str
 ) -> None:
     """Python drops what is raised in a callback of a weak reference: importlib has such ones."""
     (bare.directory / "sitecustomize.py").write_text(
@@ -167,7 +167,7 @@ sys.meta_path.insert(0, Finder)
 """
     )
     bare.environment["PYTHONPATH"] = str(bare.directory)
-    done = bare.cas("-i", "T-1", "-f", vmcore)
+    done = bare.cas("-i", "T-1", "-f", vmcore_b)
     assert done.returncode == 130
     assert "Traceback" not in done.stderr
     assert "KeyboardInterrupt" not in done.stderr
@@ -175,8 +175,8 @@ sys.meta_path.insert(0, Finder)
         assert done.stderr.splitlines()[-2].startswith("! interrupted")
 
 
-def test_a_time_zone_that_is_none_is_said(bare: Site, vmcore: Path) -> None:
+def test_a_time_zone_that_is_none_is_said(bare: Site, vmcore_b: Path) -> None:
     bare.environment["TZ"] = "XYZ99999"
-    done = bare.cas("identify", vmcore)
+    done = bare.cas("identify", vmcore_b)
     assert done.returncode == 0
     assert done.stderr.startswith("! TZ=XYZ99999 is no time zone: times are in UTC\n")

@@ -29,25 +29,25 @@ def shared_a() -> Iterator[SharedSite]:
         yield site
 
 
-def roots_upload(site: SharedSite, vmcore: Path) -> Path:
+def roots_upload(site: SharedSite, vmcore_b: Path) -> Path:
     """A dump that only root can read, as kdump leaves it in ``/var/crash``."""
     upload = site.directory / "root" / "vmcore"
-    shutil.copy(vmcore, upload)
+    shutil.copy(vmcore_b, upload)
     upload.chmod(0o600)
     return upload
 
 
 @pytest.mark.early
-def test_root_gives_way_to_casuser(shared_a: SharedSite, vmcore: Path) -> None:
+def test_root_gives_way_to_casuser(shared_a: SharedSite, vmcore_b: Path) -> None:
     """The job waits for its kernel: its debugger would run as whoever the program is by then."""
     shared_a.settings["storage"] = "reference"
-    upload = roots_upload(shared_a, vmcore)
+    upload = roots_upload(shared_a, vmcore_b)
     done = shared_a.cas("-i", "T-1", "-f", upload)
     assert done.returncode == 6, done.stderr
     assert "Taking over vmcore" in done.stderr
     assert f"{upload} was copied and stays where it is: only root can open it" in done.stderr
     job = shared_a.job("T-1")
-    assert (job / "vmcore" / "vmcore").read_bytes() == vmcore.read_bytes()
+    assert (job / "vmcore" / "vmcore").read_bytes() == vmcore_b.read_bytes()
     assert not (job / "download").exists()
     for place in ("cores", "debugs", "db"):
         assert shared_a.owners(place) == {OTHER}
@@ -113,10 +113,10 @@ def test_no_copy_is_kept_of_a_secret_that_root_names_as_a_dump(shared_a: SharedS
     assert list(shared_a.jobs.iterdir()) == []
 
 
-def readable(site: SharedSite, vmcore: Path) -> Path:
+def readable(site: SharedSite, vmcore_b: Path) -> Path:
     """A dump that everybody can read."""
     upload = site.directory / "vmcore"
-    shutil.copy(vmcore, upload)
+    shutil.copy(vmcore_b, upload)
     upload.chmod(0o644)
     return upload
 
@@ -168,8 +168,8 @@ def test_a_place_that_is_closed_is_said_alike_by_every_command(shared_a: SharedS
 
 
 @pytest.mark.long
-def test_what_root_left_behind_is_named_and_mended(shared_a: SharedSite, vmcore: Path) -> None:
-    upload = readable(shared_a, vmcore)
+def test_what_root_left_behind_is_named_and_mended(shared_a: SharedSite, vmcore_b: Path) -> None:
+    upload = readable(shared_a, vmcore_b)
     del shared_a.settings["casuser"]  # root begins without it
     shutil.chown(shared_a.jobs, "root")
     assert shared_a.admin("-b").returncode == 0
@@ -225,8 +225,8 @@ def test_what_root_left_behind_is_named_and_mended(shared_a: SharedSite, vmcore:
 
 
 @pytest.mark.long
-def test_a_group_reads_results_and_nothing_else(shared_a: SharedSite, vmcore: Path) -> None:
-    upload = readable(shared_a, vmcore)
+def test_a_group_reads_results_and_nothing_else(shared_a: SharedSite, vmcore_b: Path) -> None:
+    upload = readable(shared_a, vmcore_b)
     shared_a.settings["resultGroup"] = GROUP
     done = shared_a.cas("-i", "T-1", "-f", upload)
     assert done.returncode == 2
