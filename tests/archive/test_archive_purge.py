@@ -236,6 +236,7 @@ def test_a_file_that_is_recorded_as_purged_goes_with_the_next_purge(busy: Site) 
     assert files(busy, ID) == []
 
 
+@pytest.mark.long
 def test_an_upload_that_was_stopped_is_finished_before_what_is_left_goes(
     busy: Site, small: Path
 ) -> None:

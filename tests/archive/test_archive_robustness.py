@@ -153,6 +153,7 @@ def outputs(site: Site, *ids: str) -> list[str]:
     return [site.cas(*words).stdout for words in calls]
 
 
+@pytest.mark.long
 def test_the_index_made_anew_prints_the_same_of_what_was_purged_ticketed_and_held(
     site: Site, vmcore_b: Path, vmcore: Path
 ) -> None:

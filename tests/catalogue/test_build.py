@@ -278,7 +278,7 @@ def test_what_an_interrupted_run_has_read_of_other_content_is_read_again(
     assert readings.stamps() == {}
 
 
-@on_both
+@now_and_then_on_both
 def test_others_see_the_whole_of_a_run_or_nothing(
     database: str, catalogue: Catalogue, kernels: Path, package: Path
 ) -> None:

@@ -150,6 +150,7 @@ def test_one_part_of_a_split_dump_asks_for_the_others(drgn: Site, parts: list[Pa
     assert "one part of a split dump" in drgn.result("T-1")["reason"]
 
 
+@pytest.mark.long
 def test_a_part_that_is_given_twice_is_not_the_whole_set(drgn: Site, parts: list[Path]) -> None:
     again = Path(shutil.copy(parts[0], drgn.directory / "part one again"))
     done = drgn.cas("-i", "T-1", "-f", parts[0], "-f", again)

@@ -6,11 +6,13 @@ import lzma
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from dump.rewritten import as_kdump_of_qemu
 
 from installed import FIXTURES, Site
 
 
+@pytest.mark.long
 def test_an_arm64_dump_by_qemu_as_kdump_gives_what_the_elf_one_gives(
     site: Site, catalogued: Callable[[Site, str], Site], tmp_path: Path
 ) -> None:

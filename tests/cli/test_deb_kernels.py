@@ -46,6 +46,7 @@ def both(tmp_path_factory: pytest.TempPathFactory, deb: Path, shared: Path) -> S
     return site
 
 
+@pytest.mark.long
 def test_of_two_builds_of_one_release_the_debs_is_taken_by_build_id(
     both: Site, vmcore: Path
 ) -> None:

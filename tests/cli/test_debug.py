@@ -331,6 +331,7 @@ def test_a_crash_is_debugged_by_whatever_means_it_in_the_archive(
     assert "debugs another dump by --force" in record["changes"][-1]["what"]
 
 
+@pytest.mark.long
 def test_several_crashes_are_listed(own_finished: Site, vmcore_b: Path) -> None:
     own_finished.cas("-i", "T-2", "-f", vmcore_b)
     done = own_finished.cas("debug", "type=crash", "-c", "bt")
@@ -347,6 +348,7 @@ def test_a_job_is_named_by_its_time_or_its_directory(job: Site) -> None:
         assert (done.returncode, done.stdout) == (0, "hello\n"), done.stderr
 
 
+@pytest.mark.long
 def test_a_dumps_name_is_inert(site_a: Site, vmcore: Path, tmp_path: Path) -> None:
     dump = tmp_path / "it's; touch owned `touch owned` $(touch owned) \"|\n.core"
     dump.symlink_to(vmcore)

@@ -59,6 +59,7 @@ def test_a_waiting_job_names_the_servers_and_one_that_has_the_kernel_finishes_it
     assert result["answer"]["panic_task"]["comm"].startswith("kworker")
 
 
+@pytest.mark.long
 def test_a_package_that_was_damaged_since_is_replaced_by_what_a_server_has(
     empty: Site, debian: str
 ) -> None:

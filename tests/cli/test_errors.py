@@ -283,6 +283,7 @@ def test_a_full_disk_is_said_with_need_and_have(
         subprocess.run(["umount", small], check=True)
 
 
+@pytest.mark.long
 def test_a_disk_that_has_no_room_for_the_report_keeps_the_job_and_says_how_to_go_on(
     site_b: Site, vmcore_b: Path, tmp_path: Path
 ) -> None:

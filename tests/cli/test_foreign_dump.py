@@ -70,6 +70,7 @@ def dump_32(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.long
 def test_crash_32_opens_a_32_bit_dump_and_without_it_a_host_of_that_architecture(
     site_32: Site, dump_32: Path, host_32: Sshd
 ) -> None:

@@ -235,6 +235,7 @@ def test_a_kmod_of_another_package_gives_lines_if_its_functions_have_the_sizes(
     assert ("cas_oops is of another build than in the log" in answered.stderr) != fits
 
 
+@pytest.mark.long
 def test_a_log_whose_kernel_nobody_has_is_judged_all_the_same_and_again_when_it_comes(
     site: Site, logs: Mapping[str, Path], tmp_path: Path
 ) -> None:
@@ -372,7 +373,7 @@ KDUMPS_LOG = b"""\
 @pytest.mark.parametrize(
     "incomplete",
     [
-        (40, "the dump cannot be read at all: "),
+        pytest.param((40, "the dump cannot be read at all: "), marks=pytest.mark.long),
         (65536, "the kernel log is 0000-vmcore-dmesg.txt, which came with the dump"),
     ],
     ids=["unreadable", "cut"],

@@ -100,6 +100,7 @@ def test_makedumpfiles_formats_give_the_same_answer(
     assert any(frame["kmod"] == "cas_oops" for frame in result["answer"]["backtrace"])
 
 
+@pytest.mark.long
 def test_a_flattened_dump_is_read_as_it_is(site_a: Site, vmcore: Path, tmp_path: Path) -> None:
     site_a.settings["engine"] = "drgn"
     site_a.keep_snippets("sys")

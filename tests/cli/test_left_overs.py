@@ -105,6 +105,7 @@ sys.meta_path.insert(0, Finder)
     )
 
 
+@pytest.mark.long
 def test_a_limit_on_files_is_not_blamed_on_the_disk(
     site: Site, vmcore_b: Path, temporary: Path
 ) -> None:

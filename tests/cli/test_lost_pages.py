@@ -15,6 +15,7 @@ def written(path: Path, data: bytes) -> Path:
     return path
 
 
+@pytest.mark.long
 def test_a_block_of_zeros_amid_the_pages_is_found_beside_the_debuggers(
     site_a: Site, converted: Callable[..., Path], tmp_path: Path
 ) -> None:

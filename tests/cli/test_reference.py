@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import lzma
 import os
 import shutil
 from collections.abc import Callable
@@ -59,6 +60,7 @@ def test_a_plain_dump_stays_where_it_is(referring: Site, upload: Path, tmp_path:
     assert upload.read_bytes() == content
 
 
+@pytest.mark.long
 def test_a_dump_that_a_job_needs_where_it_is_is_not_moved(referring: Site, upload: Path) -> None:
     assert referring.cas("-i", "T-1", "-f", upload).returncode == 0
     done = referring.cas("-i", "T-2", "-f", upload, "--take")
@@ -133,12 +135,14 @@ def test_what_is_packed_or_split_or_a_kernel_log_is_the_jobs_own(
     log.write_text(identify(upload).dmesg or "")
     assert referring.cas("-i", "T-1", "-f", log).returncode == 3
     assert (referring.job("T-1") / "vmcore" / "console.log").is_file()
-    done = referring.cas("-i", "T-2", "-f", FIXTURES / "a" / "vmcore.elf.xz")
+    packed = tmp_path / "packed.xz"
+    packed.write_bytes(lzma.compress(upload.read_bytes(), preset=0))
+    done = referring.cas("-i", "T-2", "-f", packed)
     assert done.returncode == 6, done.stderr
-    assert (referring.job("T-2") / "vmcore" / "vmcore.elf").is_file()
-    done = referring.cas("-i", "T-3", "-f", referring.job("T-2") / "vmcore" / "vmcore.elf")
+    assert (referring.job("T-2") / "vmcore" / "packed").is_file()
+    done = referring.cas("-i", "T-3", "-f", referring.job("T-2") / "vmcore" / "packed")
     assert "copied and stays where it is: it belongs to another job" in done.stderr
-    assert (referring.job("T-3") / "vmcore" / "vmcore.elf").is_file()
+    assert (referring.job("T-3") / "vmcore" / "packed").is_file()
     odd = shutil.copy(upload, tmp_path / "of a customer")
     done = referring.cas("-i", "T-5", "-f", odd)
     assert "its path has characters that not every debugger takes" in done.stderr

@@ -57,6 +57,7 @@ def test_a_vmlinux_that_was_replaced_is_not_used(site: Site, plain: Path, vmlinu
     assert site.result("T-1")["answer"] is None
 
 
+@pytest.mark.long
 def test_the_same_vmlinux_under_another_inode_is_used_and_its_row_renewed(
     site: Site, plain: Path
 ) -> None:

@@ -9,9 +9,9 @@ from installed import Site
 COMMANDS = (
     "cas --version",
     "cas -i T-2 -f no-dump",
-    "cas-admin -b",
 )
 OTHERS = (
+    "cas-admin -b",
     "cas identify no-dump",
     "cas-admin check",
     "cas debug T-1 --engine drgn -c log",

@@ -73,6 +73,7 @@ def test_a_packed_dump_that_only_root_reads_is_unpacked_by_casuser(shared_a: Sha
     assert (done.returncode, "Taking over" in done.stderr) == (0, False)
 
 
+@pytest.mark.long
 def test_an_archive_that_only_root_reads_is_called_as_it_was_given(shared_a: SharedSite) -> None:
     upload = shared_a.directory / "root" / "crash.tar"
     with tarfile.open(upload, "w") as archive:
@@ -301,6 +302,7 @@ def test_a_file_of_another_is_named_with_its_owner(shared_a: SharedSite) -> None
     assert "casuser = nosuch: there is no such user" in done.stderr
 
 
+@pytest.mark.long
 def test_a_place_that_root_must_make_is_said_with_the_command(shared_a: SharedSite) -> None:
     missing = shared_a.directory / "more" / "cores"
     missing.parent.mkdir(mode=0o755)

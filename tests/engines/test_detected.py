@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 
+import pytest
+
 from cas.choices import DetectorStatus, Weight
 from cas.engines.drgn.detected import Detections
 from cas.engines.drgn.process import Worker
@@ -60,6 +62,7 @@ def test_detectors_that_cannot_run_are_one_failure() -> None:
     assert [(each.detector, each.status.value) for each in found.done] == [("detectors", "failed")]
 
 
+@pytest.mark.long
 def test_a_process_that_died_is_started_again_for_the_detectors(
     worker: Worker, opened: Case
 ) -> None:

@@ -182,6 +182,7 @@ def test_a_snippet_runs_in_a_fresh_process_after_one_that_killed_drgn(
     assert "MACHINE TYPE" in section.path.read_text()
 
 
+@pytest.mark.long
 def test_a_dump_that_always_kills_drgn_is_given_up(
     open_with: Callable[..., Worker], tmp_path: Path
 ) -> None:

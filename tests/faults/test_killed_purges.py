@@ -23,7 +23,7 @@ KILLS = {
 }
 
 
-@pytest.mark.parametrize("what", few_of(KILLS, {"a dump in the archive", "the job's own name"}))
+@pytest.mark.parametrize("what", few_of(KILLS, {"a dump in the archive"}))
 def test_a_purge_that_is_killed_loses_nothing_and_the_next_one_ends_it(
     purging: tuple[Stage, Reference], what: str
 ) -> None:

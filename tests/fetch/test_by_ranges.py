@@ -218,6 +218,7 @@ def test_an_answer_is_kept_while_its_server_cannot_be_reached(
     assert (far.job("T-1") / "result.json").read_bytes() == before
 
 
+@pytest.mark.long
 def test_an_answer_is_kept_when_its_rest_does_not_come_and_when_its_fetch_is_killed(
     far: Site, server: Web, vmcore: Path
 ) -> None:
@@ -534,6 +535,7 @@ def test_a_private_network_is_refused_and_never_connected_to(
     assert server.requests == []
 
 
+@pytest.mark.long
 def test_a_dump_on_an_sftp_server_is_answered_by_ranges(
     far: Site, vmcore: Path, tmp_path: Path
 ) -> None:
@@ -661,6 +663,7 @@ def test_what_a_dump_on_a_server_lacks_is_told_though_it_is_not_fetched(
     assert "only what the first answer takes was read" in told["reason"]
 
 
+@pytest.mark.long
 def test_an_answer_without_a_kernel_waits_and_is_given_when_that_is_there(
     site: Site, server: Web, vmcore: Path
 ) -> None:

@@ -36,6 +36,7 @@ def secrets_in(directory: Path) -> list[Path]:
     return [path for path in files if any(word in path.read_bytes() for word in words)]
 
 
+@pytest.mark.long
 def test_a_dump_in_a_store_is_answered_by_ranges_and_then_fetched(store: Site) -> None:
     # what the environment says of stores is not heard
     store.environment |= {"AWS_ENDPOINT_URL": "http://127.0.0.1:9", "AWS_SESSION_TOKEN": "x"}

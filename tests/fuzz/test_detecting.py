@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import pytest
 from fuzz.detecting import opened
 from fuzz.sweeps import tally
 from fuzz.worker import trials
@@ -12,6 +13,7 @@ from fuzz.worker import trials
 MUTATIONS = 15
 
 
+@pytest.mark.long
 def test_spoilt_memory_neither_stops_nor_escapes_the_detectors(
     vmcore: Path, vmlinux: Path, tmp_path: Path
 ) -> None:

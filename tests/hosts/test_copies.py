@@ -332,6 +332,7 @@ def test_a_sender_that_stands_still_does_not_hold_the_copy(tmp_path: Path, codec
     assert said[-2].startswith("short 0 137 ")
 
 
+@pytest.mark.long
 def test_a_host_without_zstd_gets_gzip(
     host_with: Callable[..., AbstractContextManager[Place]], vmcore: Path
 ) -> None:

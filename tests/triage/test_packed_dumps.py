@@ -165,6 +165,7 @@ def test_a_damaged_piece_that_was_read_leaves_the_answer_to_what_is_unpacked(
     assert not any(TOLD_BY_PIECES in remark for remark in report.remarks)
 
 
+@pytest.mark.long
 def test_a_damaged_piece_that_was_not_read_leaves_what_the_others_told(
     site_a: Site, tmp_path: Path, vmcore: Path, listener: Listener
 ) -> None:

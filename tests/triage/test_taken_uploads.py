@@ -52,7 +52,11 @@ def test_a_file_of_ours_is_moved_and_goes_with_the_job(drgn: Site, upload: Path)
     ("spoil", "why"),
     [
         (lambda file: os.link(file, file.with_name("second")), "the file has 2 names"),
-        (lambda file: file.rename(file.with_name("real")) and file.symlink_to("real"), "symbolic"),
+        pytest.param(
+            lambda file: file.rename(file.with_name("real")) and file.symlink_to("real"),
+            "symbolic",
+            marks=pytest.mark.long,
+        ),
     ],
 )
 def test_what_cannot_be_moved_is_copied(
