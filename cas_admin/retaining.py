@@ -13,9 +13,9 @@ from typing import Any
 
 from cas.archive.archive import Archive
 from cas.archive.constraints import Garbage, age_s
-from cas.archive.crash_directories import NotArchived
+from cas.archive.crash_directories import NotArchived, is_crash_id
 from cas.archive.emptying import empty_crash
-from cas.archive.freeing import StillNeeded, is_elsewhere
+from cas.archive.freeing import StillNeeded, is_elsewhere, remove_leftovers
 from cas.archive.record import Change
 from cas.archive.retention import Going, Plan, Retention, Rules, Staying, Stays
 from cas.catalogue.cache import clock
@@ -29,11 +29,12 @@ from cas.errors import CasError, Refused, TryAgain, UsageError
 from cas.files.whole import writing_below
 from cas.frozen import dataclass
 from cas.jobs.work_directory import WorkDirectory
-from cas.model.archived import EVERY
+from cas.model.archived import EVERY, ID_DIGITS
 from cas.settings.person import person
 from cas.text import json_text
 from cas.units import bytes_of, human_size
 from cas_admin.ageing import Records, row_traces
+from cas_admin.archive_purging import LEFTOVER
 from cas_admin.archive_room import Level
 
 VERSION = 1
@@ -65,10 +66,11 @@ def purge_archive(options: argparse.Namespace, world: World) -> Output:
     if not options.delete:
         yield from _told(retaining.as_far_as_needed(), options, level, is_dry=True)
         return 0
-    with alone_in(archive):
+    with alone_in(archive) as note:
+        retaining.finish(note)
         plan = _asked(retaining, retaining.plan_if_pressed())
         removed = Removed(stays=list(plan.stays))
-        for line in retaining.remove(plan, removed):
+        for line in retaining.remove(plan, removed, note):
             if not options.json:
                 yield Done(line)
     yield from _told(removed.plan, options, level, is_dry=False)
@@ -153,15 +155,43 @@ def crashes(number: int) -> str:
     return f"{number:,} {'crash' if number == 1 else 'crashes'}"
 
 
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Where a purge says which crash it empties: the next one ends that if it is stopped."""
+
+    descriptor: int | None
+    """``None``: there is nothing to purge."""
+
+    def read(self) -> str | None:
+        """The crash that somebody was emptying who was stopped."""
+        if self.descriptor is None:
+            return None
+        found = os.pread(self.descriptor, ID_DIGITS, 0).decode("ascii", "replace")
+        return found if is_crash_id(found) else None
+
+    @contextmanager
+    def naming(self, crash_id: str) -> Iterator[None]:
+        """Say that a crash is emptied; on a full disk nobody does."""
+        self._write(crash_id.encode())
+        yield
+        self._write(b"")
+
+    def _write(self, content: bytes) -> None:
+        with suppress(OSError):
+            if self.descriptor is not None:
+                os.pwrite(self.descriptor, content, 0)
+                os.ftruncate(self.descriptor, len(content))
+
+
 @contextmanager
-def alone_in(archive: Archive) -> Iterator[None]:
+def alone_in(archive: Archive) -> Iterator[Note]:
     """Have purges by rules one after another; the kernel lets go of the lock if we die.
 
     :raises TryAgain: another one is at work, or nothing can be written there
     """
     path = archive.path / LOCK
     if not archive.path.is_dir():  # of nothing nothing goes
-        yield
+        yield Note(None)
         return
     with writing_below(archive.path):
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
@@ -170,7 +200,7 @@ def alone_in(archive: Archive) -> Iterator[None]:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise TryAgain("another purge of the archive is at work") from error
-        yield
+        yield Note(descriptor)
     finally:
         os.close(descriptor)
 
@@ -241,7 +271,16 @@ class Retaining:
                 self.archive.store.builds.forget_after(self.world.now + SLACK)
             self.archive.store.builds.note_purge(is_answered=is_answered)
 
-    def remove(self, plan: Plan, removed: Removed) -> Iterator[str]:
+    def finish(self, note: Note) -> None:
+        """End what somebody began who was stopped: files go that are recorded as purged."""
+        crash_id = note.read()
+        if crash_id is None:
+            return
+        with suppress(StillNeeded, NotArchived):
+            for path, _ in remove_leftovers(self.archive, crash_id, self.world.now.timestamp()):
+                self.world.progress.say(f"removed {path}, {LEFTOVER}")
+
+    def remove(self, plan: Plan, removed: Removed, note: Note) -> Iterator[str]:
         """Carry a plan out; what cannot go does not keep the others.
 
         :return: a line for each crash whose files are gone
@@ -252,7 +291,8 @@ class Retaining:
                 continue
             try:
                 self._require_exemplar(one)
-                freed = self._empty(one)
+                with note.naming(one.line.id):
+                    freed = self._empty(one)
             except NotArchived:  # another purge was faster
                 continue
             except StillNeeded as error:

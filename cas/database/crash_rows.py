@@ -138,7 +138,7 @@ class CrashRows:
         """Of the crashes that were added within so many seconds one: its id, and when, in seconds
         since 1970."""
         query = select(func.min(crashes.c.id), func.max(crashes.c.added_s))
-        query = query.group_by(crashes.c.added_s / span_s)
+        query = query.group_by(crashes.c.added_s // span_s)
         with self._database.reading() as connection:
             return [(crash_id, added_s) for crash_id, added_s in connection.execute(query)]
 

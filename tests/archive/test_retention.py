@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,9 @@ from stored_crashes import (
 )
 
 from cas.archive.record import File, info_of
+from cas.errors import Refused
 
-from installed import Site
+from installed import Site, answer
 
 A, B, C, D = (f"{letter}" * 32 for letter in "abcd")
 
@@ -212,6 +214,27 @@ def test_a_clock_that_is_wrong_makes_nothing_old(site: Site) -> None:
     assert goes(site, "--larger", "1") == [A]
 
 
+def test_who_is_asked_and_says_that_the_clock_is_right_decides(site: Site) -> None:
+    site.settings["database"] = str(site.directory / "cas.db")
+    put(site, A, {b"old": WHOLE}, days=300)
+    words = ("purge", "--older", "1d", "--delete")
+    asked = list[str]()
+    for reply, goes_then in (("n", False), ("y", True)):
+        world = replace(
+            site.world(), is_interactive=True, ask=lambda text, r=reply: asked.append(text) or r
+        )
+        if goes_then:
+            assert answer(world, "cas-admin", *words).status == 0
+        else:
+            with pytest.raises(Refused, match="the clock may be wrong"):
+                answer(world, "cas-admin", *words)
+        assert len(files(site, A)) == (0 if goes_then else 1)
+    assert [text.startswith("Is the clock right") for text in asked] == [True, True]
+    # the answer stands for later ones
+    put(site, B, {b"older": WHOLE}, days=310)
+    assert goes(site, "--older", "1d") == [B]
+
+
 def test_while_something_is_of_later_than_now_nothing_goes_by_age(busy: Site) -> None:
     put(busy, A, {b"old": WHOLE}, days=200)
     put(busy, B, {b"of tomorrow": WHOLE}, days=-1)
@@ -237,5 +260,5 @@ def test_a_database_that_is_of_no_use_purges_nothing(busy: Site) -> None:
     Path(busy.settings["database"]).unlink()
     done = busy.admin("purge", "--older", "1d", "--delete")
     assert (done.returncode, len(files(busy, A))) == (0, 1)
-    assert "the database knows no crash, though the archive has some" in done.stderr
+    assert "the database is a new one, which does not know every crash" in done.stderr
     assert busy.admin("index").returncode == 0

@@ -5,15 +5,19 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import pwd
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from cas.jobs.job import load_job
 
-from installed import Site
+from installed import COMMANDS, Site
 
+AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be several users")
+NOBODY = 65534
 PURGE = ("purge", "--older", "0d", "--delete", "-v")
 
 
@@ -94,6 +98,56 @@ def test_a_job_that_is_not_ours_keeps_the_dump(finished: Site) -> None:
     assert f"stays: the job T-1/{job.name} is left alone: a symbolic link" in done.stdout
     assert f"left alone in {finished.jobs}: T-1/{job.name}: a symbolic link" in done.stderr
     assert len(dumps(finished)) == 2
+
+
+@AS_ROOT
+def test_what_is_somebody_elses_stays(finished: Site) -> None:
+    job, store = finished.job("T-1"), finished.jobs / ".archive"
+    os.chown(job, NOBODY, NOBODY)
+    done = finished.admin(*PURGE)
+    who = f"belongs to {pwd.getpwuid(NOBODY).pw_name}"
+    assert f"stays: the job T-1/{job.name} is left alone: {who}" in done.stdout
+    os.chown(job, 0, 0)
+    os.chown(store, NOBODY, NOBODY)
+    done = finished.admin(*PURGE)
+    assert (done.returncode, done.stdout) == (5, "")
+    assert f"the archive {store} {who}" in done.stderr
+    assert len(dumps(finished)) == 2
+
+
+@AS_ROOT
+def test_nothing_goes_of_a_job_in_which_something_is_mounted(finished: Site) -> None:
+    job = finished.job("T-1")
+    (job / "mnt").mkdir()
+    script = f"mount -t tmpfs none {job}/mnt && exec {COMMANDS}/cas-admin {' '.join(PURGE)}"
+    done = subprocess.run(
+        ["unshare", "-m", "sh", "-c", script],
+        env=finished.prepared(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if "unshare" in done.stderr or "mount:" in done.stderr:
+        pytest.skip(done.stderr)
+    assert done.returncode == 4
+    assert "something is mounted in it" in done.stderr
+    assert "1 of 1 could not be removed" in done.stderr
+    assert len(dumps(finished)) == 2
+
+
+def test_what_lies_beside_the_dump_stays(finished: Site) -> None:
+    job, precious = finished.job("T-1"), finished.directory / "precious"
+    precious.write_text("somebody's")
+    (job / "vmcore" / "notes.txt").write_text("mine")
+    (job / "vmcore" / "link").symlink_to(precious)
+    (kept,) = finished.jobs.glob(".archive/objects/*/*/files/*")
+    beside = kept.with_name("f" * 64)
+    beside.write_text("of nobody")
+    assert finished.admin(*PURGE).returncode == 0
+    assert {path.name for path in (job / "vmcore").iterdir()} == {"notes.txt", "link"}
+    assert precious.read_text() == "somebody's"
+    assert beside.exists()
+    assert not kept.exists()
 
 
 def test_a_job_that_waits_keeps_the_dump(waiting: Site) -> None:

@@ -1,4 +1,4 @@
-"""A purge that is killed at one call, what it left, and the purge after it.
+"""A purge that is killed at one call, or has no room for it, what it left, and the purge after it.
 
 Run it with the interpreter that has cas installed, and every call has its turn:
 .venv/bin/python tests/faults/purge_trial.py
@@ -23,20 +23,27 @@ if __name__ == "__main__":
     sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 
 import msgspec
-from fault_points import Point, listing, points
+from fault_points import KINDS, Point, listing, points
 
 from cas.archive.archive import Archive
 from cas.archive.record import File, Hold, Info
 from cas.database.store import Store
+from cas.errors import EXIT_CODES
 from cas.files.digest import Fingerprint
-from cas.jobs.work_directory import WorkDirectory
+from cas.jobs.job import load_job
+from cas.jobs.work_directory import STATE, WorkDirectory
 
 from installed import COMMANDS, FIXTURES, Site
 
-PURGE = ("-p", "-d", "0", "--unfinished", "--yes")
-UPLOADED, HELD, LESSER, LEFT = (f"{letter}" * 32 for letter in "abcd")
-"""Crashes without a job: one that goes, one that is held, one of a cut and a whole file, and one
-whose file was to be removed when another purge was stopped."""
+FORMS = {
+    "jobs": ("-p", "-d", "0", "--unfinished", "--yes"),
+    "archive": ("purge", "--older", "0d", "--keep-exemplar", "--delete"),
+}
+"""What is purged, and by which words: jobs with what nobody else needs, or dumps by rules."""
+UPLOADED, HELD, LESSER, LEFT, BEST, WORSE = (f"{letter}" * 32 for letter in "abcdef")
+"""Crashes without a job: one that goes, one that is held, one of a cut and a whole file, one
+whose file was to be removed when another purge was stopped, and two of the signature of the jobs'
+crash, of which the first has the best file."""
 DUMP = File(name="vmcore", digest=None, size_bytes=0, format="ELF", is_whole=True, added_s=0)
 
 
@@ -45,10 +52,15 @@ class Stage:
     """Where the trials are played, one after another: a purge knows its site by its paths."""
 
     directory: Path
+    form: str = "jobs"
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        return FORMS[self.form]
 
     @property
     def site(self) -> Site:
-        settings = {"kernels": "none", "workDirectory": "site/cores", "debugs": "debugs"}
+        settings = {"kernels": "kernels", "workDirectory": "site/cores", "debugs": "debugs"}
         settings |= {"database": "site/cas.db"}
         there = {key: str(self.directory / name) for key, name in settings.items()}
         return Site(self.directory, {**there, "engine": "drgn"})
@@ -70,24 +82,36 @@ class Reference:
     listed: str
 
 
-def prepared(directory: Path) -> Stage:
-    """Two jobs on a crash that go with its files, and crashes without a job."""
-    stage = Stage(directory)
-    (directory / "none").mkdir()
+def prepared(directory: Path, form: str = "jobs") -> Stage:
+    """Two jobs on a crash, and crashes without a job.
+
+    :param form: of `FORMS`; the dumps of jobs go by rules only where these have ended
+    """
+    stage = Stage(directory, form)
+    has_ended = form == "archive"
+    (directory / "kernels").symlink_to(FIXTURES / "b" if has_ended else directory / "site")
     (directory / "site").mkdir()
+    if has_ended:
+        assert stage.site.admin("-b").returncode == 0
     for ticket in ("T-1", "T-2"):
         done = stage.site.cas("-i", ticket, "-f", FIXTURES / "b" / "vmcore.kdump")
-        assert done.returncode == 6, done.stderr
+        assert done.returncode == (0 if has_ended else 6), done.stderr
     put(stage.site, UPLOADED, DUMP)
     put(stage.site, HELD, DUMP)
     put(stage.site, LESSER, DUMP, msgspec.structs.replace(DUMP, is_whole=False))
     put(stage.site, LEFT, msgspec.structs.replace(DUMP, purged_s=1))
+    if has_ended:
+        said = json.loads(stage.site.cas("info", "T-1").stdout)["signatures"]
+        put(stage.site, BEST, DUMP, signatures=said)
+        put(stage.site, WORSE, msgspec.structs.replace(DUMP, is_whole=False), signatures=said)
     assert stage.site.cas("ls").returncode == 0
     (directory / "site").rename(directory / "before")
     return stage
 
 
-def put(site: Site, crash_id: str, *files: File) -> None:
+def put(
+    site: Site, crash_id: str, *files: File, signatures: Mapping[str, str] | None = None
+) -> None:
     """A crash without a job."""
     archive, kept = opened(site), []
     now_s = int(time.time()) - 60
@@ -102,8 +126,9 @@ def put(site: Site, crash_id: str, *files: File) -> None:
             kept.append(msgspec.structs.replace(file, digest=found.digest, **values))
         holds = (Hold(at_s=1, by="somebody"),) if crash_id == HELD else ()
         tickets = ("KEEP",) if crash_id == LESSER else ()
+        facts = {"signatures": signatures} if signatures else {}
         draft.info = msgspec.structs.replace(
-            draft.info, files=tuple(kept), holds=holds, set_tickets=tickets
+            draft.info, files=tuple(kept), holds=holds, set_tickets=tickets, facts=facts
         )
 
 
@@ -124,7 +149,7 @@ def undisturbed(stage: Stage) -> Reference:
 
 
 def traced(stage: Stage, *how: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(COMMANDS / "cas-admin"), *PURGE]
+    command = [sys.executable, str(COMMANDS / "cas-admin"), *stage.words]
     return subprocess.run(
         ["strace", "-qq", "-esignal=none", *how, *command],
         env=stage.site.prepared() | {"PYTHONDONTWRITEBYTECODE": "1"},
@@ -134,12 +159,19 @@ def traced(stage: Stage, *how: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def trial(stage: Stage, point: Point, reference: Reference) -> tuple[bool, list[str]]:
-    """Kill a purge at a call; whether that was reached, and what should not have been."""
+def trial(
+    stage: Stage, point: Point, reference: Reference, kind: str = "kill"
+) -> tuple[bool, list[str]]:
+    """Disturb a purge at a call; whether that was reached, and what should not have been.
+
+    :param kind: of `KINDS`; that an error was made by strace nothing tells
+    """
     stage.begin()
-    done = traced(stage, "-o", "/dev/null", *point.options("kill", datetime.now(UTC)))
+    done = traced(stage, "-o", "/dev/null", *point.options(kind, datetime.now(UTC)))
     complaints = lost(stage, reference) + lies(stage)
-    again = stage.site.admin(*PURGE)
+    if kind != "kill" and (done.returncode not in EXIT_CODES or "Traceback" in done.stderr):
+        complaints.append(f"STATUS {done.returncode}: {done.stderr}")
+    again = stage.site.admin(*stage.words)
     if again.returncode != 0:
         complaints.append(f"PURGE: {again.stdout}{again.stderr}")
     if stage.site.admin("check").returncode:
@@ -153,7 +185,7 @@ def trial(stage: Stage, point: Point, reference: Reference) -> tuple[bool, list[
     ):
         if found != wanted:
             complaints.append(f"OTHER {name}: {found}")
-    return done.returncode == -signal.SIGKILL, complaints
+    return done.returncode == -signal.SIGKILL or kind != "kill", complaints
 
 
 def lost(stage: Stage, reference: Reference) -> list[str]:
@@ -173,6 +205,11 @@ def lies(stage: Stage) -> list[str]:
                 found.append(f"LIE: {crash_id} tells of {path}")
         jobs = (archive.work_directory / name for name in info.jobs)
         found += [f"LIE: {crash_id} tells of {job}" for job in jobs if not job.exists()]
+    for directory in WorkDirectory(archive.work_directory).jobs():
+        job = load_job(directory)
+        for path in job.dump_paths:
+            if not path.exists() and job.dump_purged is None:
+                found.append(f"LIE: {directory} tells of {path}")
     return found
 
 
@@ -181,7 +218,15 @@ def digests(stage: Stage) -> dict[str, str]:
     top = stage.site.directory / "site" / "cores"
     kept = [*top.glob(".archive/objects/*/*/files/*")]
     kept += [path for job in WorkDirectory(top).jobs() for path in job.rglob("*") if path.is_file()]
-    return {str(path.relative_to(top)): Fingerprint.of(path).digest for path in kept}
+    return {str(path.relative_to(top)): _digest(path) for path in kept}
+
+
+def _digest(path: Path) -> str:
+    """That of a file; of a job's record, but for when its dump was purged."""
+    if path.name != STATE:
+        return Fingerprint.of(path).digest
+    record = json.loads(path.read_text())
+    return json.dumps({**record, "dump_purged": None})
 
 
 def records(stage: Stage) -> dict[str, object]:
@@ -202,20 +247,22 @@ def main() -> int:
     """Every call of a purge in turn; those on the database, of which there are many, if asked."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--database", action="store_true", help="also calls on the database")
-    with_database, bad, missed = parser.parse_args().database, 0, 0
+    parser.add_argument("--form", choices=FORMS, default="jobs", help="what is purged")
+    parser.add_argument("--kind", choices=KINDS, default="kill", help="what is done to a call")
+    options, bad, missed = parser.parse_args(), 0, 0
     with tempfile.TemporaryDirectory(prefix="purges-") as scratch:
-        stage = prepared(Path(scratch))
+        stage = prepared(Path(scratch), options.form)
         reference = undisturbed(stage)
-        todo = [each for each in reference.points if with_database or "cas.db" not in each.path]
-        print(f"{len(reference.points)} calls, {len(todo)} kills", flush=True)
+        todo = [each for each in reference.points if options.database or "cas.db" not in each.path]
+        print(f"{len(reference.points)} calls, {len(todo)} trials", flush=True)
         for point in todo:
-            is_hit, complaints = trial(stage, point, reference)
+            is_hit, complaints = trial(stage, point, reference, options.kind)
             missed += not is_hit
             bad += bool(complaints)
             if complaints or not is_hit:
                 print("BAD" if complaints else "missed", point.call, point.name, point.number)
                 print(*complaints, sep="\n", flush=True)
-    print(f"{len(todo)} kills, {missed} missed, {bad} bad")
+    print(f"{len(todo)} trials, {missed} missed, {bad} bad")
     return 1 if bad else 0
 
 
