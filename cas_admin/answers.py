@@ -270,6 +270,8 @@ class HostCounts(Record, frozen=True, kw_only=True):
     of_use: Count
     failed: Count
     disabled: Count
+    swept: Count
+    """Those that are swept for dumps; they do not count above."""
 
 
 class Engine(Record, frozen=True, kw_only=True):

@@ -181,7 +181,8 @@ def known_issue_part(config: Config, store: Store) -> StatusPart:
 
 def host_part(config: Config, store: Store) -> StatusPart:
     """The analysis hosts, as they were when they were last asked."""
-    registered = HostRegistry(store).for_analysis()
+    registry = HostRegistry(store)
+    registered, swept = registry.for_analysis(), len(registry.swept())
     disabled = sum(not host.is_enabled for host in registered)
     failed = sum(host.is_enabled and host.problem is not None for host in registered)
     useful = len(registered) - disabled - failed
@@ -190,9 +191,12 @@ def host_part(config: Config, store: Store) -> StatusPart:
         "of_use": useful,
         "failed": failed,
         "disabled": disabled,
+        "swept": swept,
     }
     said = f"{len(registered)} registered: {useful} of use, {failed} failed, {disabled} disabled"
-    return StatusPart(facts, (said if registered else "none registered",))
+    told = [said if registered else "none registered"]
+    told += [f"{swept} swept for dumps"] if swept else []
+    return StatusPart(facts, tuple(told))
 
 
 def debugger_part(config: Config, store: Store) -> StatusPart:

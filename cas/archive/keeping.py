@@ -16,7 +16,8 @@ from cas.archive.archive import Archive
 from cas.archive.crash_directories import FOR_FILES_S, NotArchived
 from cas.archive.crash_index import IndexBehind
 from cas.archive.facts import facts_of
-from cas.archive.record import CRASH, File, Info
+from cas.archive.places import with_place
+from cas.archive.record import CRASH, File, Info, Place
 from cas.choices import Verdict
 from cas.database.records import JobRecord
 from cas.errors import CasError
@@ -110,10 +111,13 @@ def enter_upload(archive: Archive, report: Report, job: Job, answer: str | None)
     return entered
 
 
-def settle_upload(archive: Archive, crash_id: str, digest: str | None) -> None:
+def settle_upload(
+    archive: Archive, crash_id: str, digest: str | None, place: Place | None = None
+) -> None:
     """Have recorded how a file looks that has lost another name of its own just now, and remove
     what uploads gave that does not count any more.
 
+    :param place: where a sweep has found it
     :raises CasError: that cannot be done
     """
     with archive.changing(crash_id) as draft:
@@ -122,8 +126,9 @@ def settle_upload(archive: Archive, crash_id: str, digest: str | None) -> None:
             _looked_at(archive, info, each) if each.digest == digest else each
             for each in info.files
         )
-        if files != info.files:
-            draft.info = replace(info, files=files)
+        draft.info = replace(info, files=files) if files != info.files else info
+        if place:
+            draft.info = with_place(draft.info, place)
         for name in archive.answers(crash_id):
             if name != info.answer:
                 shutil.rmtree(archive.answer_path(crash_id, name))

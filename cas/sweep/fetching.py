@@ -10,6 +10,7 @@ from pathlib import Path
 from cas.archive import incoming
 from cas.archive.archive import Archive
 from cas.archive.keeping import Entered
+from cas.archive.record import Place
 from cas.choices import Fetch
 from cas.errors import DiskFull, FetchError, Refused, TryAgain
 from cas.fetch.part import Part
@@ -33,14 +34,15 @@ class Arrived:
     job: Job
     stack: ExitStack
 
-    def enter(self, archive: Archive, config: Config) -> Entered:
+    def enter(self, archive: Archive, config: Config, place: Place) -> Entered:
         """Have it in the archive, without an answer.
 
+        :param place: where it was found
         :raises NotADump: it is none, and is gone
         :raises CasError: that cannot be done now; the next sweep does it
         """
         with self.stack:
-            return enter_fetched(self.job, archive, config, Silent())
+            return enter_fetched(self.job, archive, config, Silent(), place)
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,7 @@ GROWS = "it grows or changes: the next sweep looks again"
 AHEAD = 3
 """Files that have come and wait to be in the archive, at most."""
 SAVE_S = 10.0
-"""Between two times that what is known of a host is written, if nothing was fetched."""
+"""Between two times that what is known of a host is written; lost, it costs kilobytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +208,8 @@ class HostSweep:
         self.result.known += 1
         self._ledger.note(found, seen.crash_id)
         if self.fetches:
-            self._note_place(found, seen.crash_id)
+            note_place(self.archive, seen.crash_id, self._place_of(found))
+            self._save_now_and_then()
         self.progress.note(f"{self.host}: {found.shown}: {why}")
 
     def _has_room_for(self, found: Found) -> bool:
@@ -251,7 +252,7 @@ class HostSweep:
     def _enter(self, found: Found, arrived: Arrived, missing: Missing) -> None:
         """Have a file that has come in the archive; that this failed is told, and ends the host."""
         try:
-            entered = arrived.enter(self.archive, self.config)
+            entered = arrived.enter(self.archive, self.config, self._place_of(found))
         except NotADump as error:
             self._leave(found, str(error))
             self._ledger.note(found, None, str(error))
@@ -262,8 +263,7 @@ class HostSweep:
         crash, digest = entered.info.id, entered.file.digest
         self.result.missing.append(replace(missing, crash=crash, is_fetched=True, digest=digest))
         self._ledger.note(found, crash)
-        self._note_place(found, crash)
-        self._save()
+        self._save_now_and_then()
 
     def _await_entering(self, crash: str) -> None:
         """Wait until a crash is in the archive, if a file of it has come.
@@ -282,20 +282,18 @@ class HostSweep:
         finally:
             self.result.fetch_s += time.monotonic() - begun
 
-    def _note_place(self, found: Found, crash: str) -> None:
+    def _place_of(self, found: Found) -> Place:
         state = found.state
-        note_place(
-            self.archive,
-            crash,
-            Place(
-                host=str(self.host),
-                path=found.shown,
-                size_bytes=state.size_bytes,
-                modified_s=state.modified_s,
-                uid=state.uid,
-                gid=state.gid,
-            ),
+        return Place(
+            host=str(self.host),
+            path=found.shown,
+            size_bytes=state.size_bytes,
+            modified_s=state.modified_s,
+            uid=state.uid,
+            gid=state.gid,
         )
+
+    def _save_now_and_then(self) -> None:
         if time.monotonic() - self._saved > SAVE_S:
             self._save()
 

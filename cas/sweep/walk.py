@@ -17,8 +17,6 @@ DEPTH = 4
 """Directories in one another below a configured one: systemd-pstore makes two."""
 ENTRIES = 200_000
 """Names of one host that are looked at; so many crashes no machine survives."""
-LEFT_SHOWN = 1000
-"""Of what is left of a host, that many are told one by one."""
 _LOG = re.compile(rb"vmcore-dmesg.*|dmesg\..*|dmesg-.*", re.DOTALL)
 _DUMPS = ("vmcore*", "dump.*", "dump-*", "*.vmcore", "*.kdump")
 """What kdump (kexec-tools, kdump-utils), kdump-tools of Debian and makedumpfile's users call

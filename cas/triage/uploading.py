@@ -11,7 +11,7 @@ from cas.archive import incoming
 from cas.archive.archive import Archive
 from cas.archive.crash_index import IndexBehind
 from cas.archive.keeping import Entered, enter_upload, fingerprint_of, settle_upload
-from cas.archive.record import File, Info
+from cas.archive.record import File, Info, Place
 from cas.choices import Stage, Storage, Verdict
 from cas.dump import SEARCH_BYTES, identify
 from cas.errors import CasError, DiskFull, NotADump
@@ -94,12 +94,15 @@ class Uploader:
             return job, _write_reports(report, job, self.archive), error
 
 
-def enter_fetched(job: Job, archive: Archive, config: Config, progress: Progress) -> Entered:
+def enter_fetched(
+    job: Job, archive: Archive, config: Config, progress: Progress, place: Place
+) -> Entered:
     """Have a dump that was fetched in the archive, without an answer: many are fetched first.
 
     It is identified. The answer comes as for uploads that were stopped.
 
     :param job: the upload; what was fetched lies in it as a file of its URL does
+    :param place: where it was found
     :raises CasError: it is no dump, and is gone, or it cannot be stored now
     """
     from cas.triage.upload import Arrival
@@ -116,7 +119,7 @@ def enter_fetched(job: Job, archive: Archive, config: Config, progress: Progress
     except NotADump:
         incoming.remove_upload(job)
         raise
-    return _enter(archive, _report_of(dump, job), job, None)
+    return _enter(archive, _report_of(dump, job), job, None, place)
 
 
 def finish_uploads(archive: Archive, config: Config, now: datetime, progress: Progress) -> None:
@@ -192,7 +195,9 @@ def _write_reports(report: Report, job: Job, archive: Archive) -> Report:
     return report
 
 
-def _enter(archive: Archive, report: Report, job: Job, answer: str | None) -> Entered:
+def _enter(
+    archive: Archive, report: Report, job: Job, answer: str | None, place: Place | None = None
+) -> Entered:
     """Have an upload in the archive, and its directory in its place there or gone."""
     entered = enter_upload(archive, report, job, answer)
     if answer and entered.info.answer == answer:
@@ -200,7 +205,7 @@ def _enter(archive: Archive, report: Report, job: Job, answer: str | None) -> En
     else:
         incoming.remove_upload(job)
     try:
-        settle_upload(archive, entered.info.id, entered.file.digest)
+        settle_upload(archive, entered.info.id, entered.file.digest, place)
     except IndexBehind as behind:  # it is recorded all the same
         return replace(entered, behind=behind)
     return entered
