@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
-from ipaddress import IPv6Address
+from ipaddress import IPv4Address, IPv6Address
 from typing import NamedTuple
 
 from cas.choices import SecretKind
@@ -32,6 +32,7 @@ _NAMING = (
 """Behind these even a word of the kernel is a name."""
 _OF_TICKET = ("cas -i ", "cas debug ", "cas show ", "reprocess ", "ticket ", "ticket=", "tickets: ")
 """Behind these stands a ticket."""
+_TELLING_BYTES = 3
 _MAC_DIGITS = 12
 
 
@@ -70,7 +71,45 @@ class Matcher:
         for found in self._literals.finditer(lowered):
             form = self._forms[found[0]]
             if form.is_sure or not _is_kept(text, found.start(), found.end()):
-                yield Hit(found.start(), found.end(), form.replacement)
+                end = self._end(lowered, found)
+                yield Hit(found.start(), end, form.replacement)
+
+    def _end(self, lowered: str, found: re.Match[str]) -> int:
+        """Where a name ends that was cut within its domain."""
+        last = found.end()
+        for rest in self._rests.get(found[0], ()):
+            end = found.end()
+            for letter in rest:
+                if lowered[end : end + 1] != letter:
+                    break
+                end += 1
+            last = max(last, end)
+        return last
+
+    @cached_property
+    def _rests(self) -> Mapping[str, list[str]]:
+        """What may follow the beginning of a machine's name."""
+        found = dict[str, list[str]]()
+        for replacement, forms in self._names.originals.items():
+            if replacement.startswith(f"{SecretKind.HOST.upper()}-"):
+                for form in map(str.lower, forms):
+                    for begun in {form.partition(".")[0], form[:_COMM]} - {form}:
+                        found.setdefault(begun, []).append(form.removeprefix(begun))
+        return found
+
+    @cached_property
+    def in_memory(self) -> Sequence[str]:
+        """Addresses as the machine has them, a character for each byte."""
+        found = list[bytes]()
+        for key in self._addresses:
+            if ":" in key:
+                found.append(IPv6Address(key).packed)
+            elif "." in key:
+                found.append(IPv4Address(key).packed)
+            else:
+                found.append(bytes.fromhex(key))
+        # few bytes that are often 0 stand in numbers of any kind
+        return [each.decode("latin-1") for each in found if len({*each} - {0}) >= _TELLING_BYTES]
 
     def _address_hits(self, text: str, lowered: str) -> Iterator[Hit]:
         if "in-addr.arpa" in lowered:
@@ -79,6 +118,9 @@ class Matcher:
             yield from self._named(patterns.PTR6, text, patterns.of_nibbles, cut=1)
         yield from self._named(patterns.IPV4, text, str)
         yield from self._named(patterns.IPV6, text, str)
+        for found in patterns.SPACED_MAC.finditer(text):
+            if to := self._addresses.get(found[0].replace(" ", "").lower()):
+                yield Hit(found.start(), found.end(), to)
         for found in patterns.MAC.finditer(text):
             key = patterns.link_key(found[0])
             if key and (to := self._addresses.get(key)):
@@ -145,6 +187,8 @@ class Matcher:
                 yield form.encode("utf-8", "surrogateescape").decode("latin-1").lower(), replacement
                 if len(form) > _COMM:
                     yield form[:_COMM].lower(), replacement
+                if patterns.UUID.fullmatch(form):
+                    yield form.replace("-", "").lower(), replacement
         for key, replacement in self._addresses.items():
             if key.replace(".", "").isdigit() and "." in key:
                 octets = key.split(".")

@@ -28,6 +28,8 @@ IPV6 = re.compile(
 MAC = re.compile(
     r"(?<![\w:-])[0-9A-Fa-f]{2}([:-])(?:[0-9A-Fa-f]{2}\1){4}(?:[0-9A-Fa-f]{2}\1){0,14}[0-9A-Fa-f]{2}(?![\w:-])"
 )
+SPACED_MAC = re.compile(r"(?<!\w)[0-9A-Fa-f]{2}(?: [0-9A-Fa-f]{2}){5}(?!\w)")
+"""As ``%*ph`` of the kernel prints it: only of a known address is it one."""
 PTR4 = re.compile(r"((?:\d{1,3}\.){4})(?=in-addr\.arpa)", re.IGNORECASE)
 PTR6 = re.compile(r"((?:[0-9A-Fa-f]\.){32})(?=ip6\.arpa)", re.IGNORECASE)
 MAIL = re.compile(

@@ -48,7 +48,15 @@ class Redactor:
         return self._names.add(kind, value)
 
     def _places(self, text: str) -> list[tuple[int, int]]:
-        return [(hit.start, hit.end) for hit in self._matcher.hits(text)]
+        """Where secrets stand in memory, of which a character is a byte."""
+        found = [(hit.start, hit.end) for hit in self._matcher.hits(text)]
+        for address in self._matcher.in_memory:
+            # a number that is nothing else is replaced as a text is
+            at = text.find(address) if len(text) > len(address) else -1
+            while at >= 0:
+                found.append((at, at + len(address)))
+                at = text.find(address, at + 1)
+        return found
 
     def _hits_in_views(self, text: str) -> Iterator[Hit]:
         for view in views(text):

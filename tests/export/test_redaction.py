@@ -105,7 +105,7 @@ def test_what_only_looks_like_a_name_stays(line: str) -> None:
 def test_one_name_has_one_replacement_however_it_is_written() -> None:
     text = (
         f"{TELLING}PLUTO7 pluto7.berlin.example.com Pluto7.Berlin.Example.Com. xpluto7y\n"
-        "10.27.133.8 8.133.27.10.in-addr.arpa 0a1b8508 08851b0a"
+        "10.27.133.8 8.133.27.10.in-addr.arpa 0a1b8508, 08851b0a"
         " ::ffff:10.27.133.8 010.027.133.008\n"
         "2a02:810c:52:1f00::7e1 2A02:810C:0052:1F00:0000:0000:0000:07E1"
         " 2a02810c00521f0000000000000007e1\n"
@@ -114,7 +114,7 @@ def test_one_name_has_one_replacement_however_it_is_written() -> None:
     lines = redacted(text).splitlines()[-4:]
     host, address, six, link = (line.split()[0] for line in lines)
     assert lines[0] == f"{host} {host} {host}. x{host}y"
-    assert lines[1] == f"{address} {address}.in-addr.arpa {address} {address} {address} {address}"
+    assert lines[1] == f"{address} {address}.in-addr.arpa {address}, {address} {address} {address}"
     assert lines[2] == f"{six} {six} {six}"
     assert lines[3] == f"{link} {link} {link} enx{link} {link}"
     assert len({host, address, six, link}) == 4
@@ -179,3 +179,23 @@ def test_a_ticket_that_may_be_any_number_is_replaced_only_where_a_ticket_stands(
 def test_a_name_that_a_listing_of_text_in_memory_parts_is_found() -> None:
     listing = "ffffffff8944b960:  node=pluto7.be\nffffffff8944b99c:  rlin.example.com; end\n"
     assert "rlin" not in redacted(TELLING + listing)
+
+
+def test_a_name_that_is_cut_within_its_domain_leaves_nothing_of_it() -> None:
+    shown = redacted(TELLING + "at pluto7.berlin.exa… and pluto7.be\n").splitlines()[-1]
+    assert shown == "at HOST-1… and HOST-1"
+
+
+def test_addresses_in_memory_are_masked_and_pointers_stay() -> None:
+    link = "52 54 00 c3 9e 17"
+    socket = "ffff888003c8d000:  08851b0a01080002 ffff88800a000001   ................"
+    shown = redacted(f"{TELLING}10.0.0.1\nDATA: {link} 08 06\n{socket}\n")
+    assert link not in shown and "DATA: 78 78 78 78 78 78 08 06" in shown
+    assert "7878787801080002 ffff88800a000001" in shown
+    assert redacted(f"{TELLING}DATA: {link}.\n").splitlines()[-1] == "DATA: ADDRESS-1."
+
+
+def test_a_uuid_is_known_without_its_dashes() -> None:
+    uuid = SECRETS["uuid"]
+    shown = redacted(f"{TELLING}\nid {uuid.replace('-', '')}.\n").splitlines()[-1]
+    assert shown.startswith("id SERIAL-")
