@@ -246,6 +246,8 @@ class ArchiveCounts(Record, frozen=True, kw_only=True):
     files: Count
     size_bytes: Count
     missing: Count
+    elsewhere: Count
+    """Crashes whose best file was never copied here, or is in a store."""
     free_bytes: Count
     added_bytes: dict[str, Count]
     """In the last 30 and 7 days, by their number; not where there was none so long ago."""

@@ -26,6 +26,7 @@ from cas_admin.invariants import INDEX, PURGE, Flaw, Scope
 _AT_ONCE = 500
 """Crashes whose rows are read in one go."""
 GO_ON_MOVING = "the next cas move, or cas-admin index, finishes it or takes it back"
+PUT_BACK_THERE = "put the object back from a backup, or have the dump analysed again"
 PUT_BACK = "put it back from a backup, or have the dump analysed again"
 
 
@@ -89,12 +90,39 @@ def _flaws_of_crash(
     for file in info.files:
         if what := _flaw_of_file(archive, info, file, with_digest=scope.with_digests):
             yield Flaw(str(where), what, PUT_BACK)
+        if file.is_moved and file.purged_s is None:
+            yield from _flaws_of_copy(file, str(where), scope)
     for name in gone_jobs(archive, info):
         yield Flaw(str(where), f"names the job {name}, which is gone", INDEX)
     if rows is not None and (what := _difference(archive, info, rows)):
         is_noted = archive.index.awaits(crash_id)
         advice = "the next command on the archive enters it" if is_noted else INDEX
         yield Flaw(str(where), what, advice, is_broken=not is_noted)
+
+
+def _flaws_of_copy(file: File, where: str, scope: Scope) -> Iterator[Flaw]:
+    """What is wrong with a file in a store; nothing is fetched, and with ``--quick`` not asked."""
+    copy = file.copy
+    assert copy  # noqa: S101  it was moved
+    if not scope.with_digests:
+        if copy.flaw:
+            yield Flaw(where, f"its file in {copy.url}: {copy.flaw}", PUT_BACK_THERE)
+        return
+    from cas.fetch.objects import object_size
+    from cas.fetch.source import FetchPolicy
+    from cas.fetch.url import parse_url
+
+    try:
+        size_bytes = object_size(parse_url(copy.url), FetchPolicy.of(scope.config))
+    except CasError as error:
+        what = f"its file in {copy.url} cannot be asked for: {error}"
+        yield Flaw(where, what, error.hint or "try again later", is_broken=False)
+        return
+    if size_bytes is None:
+        yield Flaw(where, f"its file in {copy.url} is gone from there", PUT_BACK_THERE)
+    elif size_bytes != file.size_bytes:
+        what = f"its file in {copy.url} has {size_bytes} bytes, {file.size_bytes} were moved"
+        yield Flaw(where, what, PUT_BACK_THERE)
 
 
 def _flaw_of_file(archive: Archive, info: Info, file: File, *, with_digest: bool) -> str | None:

@@ -157,10 +157,13 @@ def archive_part(config: Config, store: Store) -> StatusPart:
         "files": held.files,
         "size_bytes": held.size_bytes,
         "missing": lost,
+        "elsewhere": presences.get(Presence.ELSEWHERE, 0),
         **room_facts,
     }
     crashes = f"{held.crashes:,} {'crash' if held.crashes == 1 else 'crashes'}"
     said = f"{crashes}, {count(held.files, 'file')} of {human_size(held.size_bytes)}"
+    if away := facts["elsewhere"]:
+        said += f", {away:,} elsewhere"
     if lost:
         said = f"! {said}, {lost} missing; run: cas ls presence=missing"
     return StatusPart(facts, (said, *lines))

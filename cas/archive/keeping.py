@@ -8,6 +8,8 @@ from __future__ import annotations
 import errno
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from msgspec.structs import replace
@@ -20,7 +22,7 @@ from cas.archive.places import with_place
 from cas.archive.record import CRASH, File, Info, Place
 from cas.choices import Verdict
 from cas.database.records import JobRecord
-from cas.errors import CasError
+from cas.errors import CasError, NotPermitted
 from cas.files.digest import Fingerprint, dump_digest
 from cas.files.whole import PART, sync_directory, writing_below
 from cas.frozen import dataclass
@@ -166,20 +168,25 @@ def note_upload(archive: Archive, crash_id: str, digest: str | None) -> None:
             draft.info = replace(draft.info, files=files)
 
 
-def known_file(archive: Archive, info: Info, upload: Path) -> File | None:
+def known_file(
+    archive: Archive, info: Info, upload: Path, is_in_store: Callable[[File], bool]
+) -> File | None:
     """The file of a crash in the archive that has the content of an upload, which is read whole
     where one has its size.
 
+    :param is_in_store: whether a file that was moved to a store is there
     :raises OSError: it cannot be read
     """
     size_bytes, found = upload.stat().st_size, dict[str, str]()
     for file in info.files:
-        if not file.digest or file.at is not None or file.size_bytes != size_bytes:
+        is_own = file.purged_s is None and (file.at is None or file.is_moved)
+        if not file.digest or not is_own or file.size_bytes != size_bytes:
             continue
         method = file.digest.partition(":")[0]
         if method not in found:
             found[method] = Fingerprint(size_bytes, file.digest).like(upload).digest
-        if found[method] == file.digest and _is_sound(archive, info, file):
+        is_kept = is_in_store if file.is_moved else partial(_is_sound, archive, info)
+        if found[method] == file.digest and is_kept(file):
             return file
     return None
 
@@ -401,6 +408,30 @@ def kept_file(archive: Archive, crash_id: str, digest: str | None) -> File | Non
         return None
     had = (each for each in files if each.digest == digest and not each.purged_s)
     return next((each for each in had if each.copy and digest), None)
+
+
+def note_flaw(archive: Archive, crash_id: str, file: File, flaw: str | None) -> None:
+    """Have it recorded what was found of a copy in a store; who may not write leaves it.
+
+    :param flaw: what is wrong with it; ``None``: nothing any more
+    """
+    if file.copy is None or file.copy.flaw == flaw:
+        return
+    with suppress(IndexBehind, NotPermitted), archive.changing(crash_id) as draft:
+        now = same_file(draft.info, file)
+        if now and now.copy:
+            draft.info = with_record(draft.info, replace(now, copy=replace(now.copy, flaw=flaw)))
+
+
+def same_file(info: Info, file: File) -> File | None:
+    """What is recorded now of the file with the content of an earlier record."""
+    return next((each for each in info.files if each.digest == file.digest), None)
+
+
+def with_record(info: Info, file: File) -> Info:
+    """A crash with another record of a file of the same content."""
+    files = (file if each.digest == file.digest else each for each in info.files)
+    return replace(info, files=tuple(files))
 
 
 def is_as_stored(archive: Archive, crash_id: str, digest: str, dump: Path) -> bool:

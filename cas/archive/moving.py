@@ -20,7 +20,13 @@ from cas.archive.archive import Archive
 from cas.archive.crash_directories import NotArchived, remove_file
 from cas.archive.crash_index import IndexBehind
 from cas.archive.freeing import LOG_FORMAT, is_elsewhere, youngest_s
-from cas.archive.keeping import fingerprint_of, put_in_place
+from cas.archive.keeping import (
+    fingerprint_of,
+    note_flaw,
+    put_in_place,
+    same_file,
+    with_record,
+)
 from cas.archive.move_notes import (
     LOCAL,
     MOVES,
@@ -31,11 +37,12 @@ from cas.archive.move_notes import (
     noted_move,
 )
 from cas.archive.record import File, Info, StoreCopy
+from cas.archive.stored_copy import PUT_BACK, OtherObject, absence_noted
 from cas.choices import Verdict
-from cas.errors import CasError, FetchError, JobBusy, NotPermitted, TryAgain, UsageError
+from cas.errors import CasError, JobBusy, TryAgain, UsageError
 from cas.fetch.fetch import fetch
 from cas.fetch.objects import object_pieces, object_size, put_object
-from cas.fetch.source import FetchPolicy, NotThere
+from cas.fetch.source import FetchPolicy
 from cas.fetch.url import Url, parse_url
 from cas.files.digest import Fingerprint, StreamedDigest
 from cas.files.lease import IN_USE, is_held
@@ -53,12 +60,6 @@ _KEPT_S = 24 * 60 * 60.0
 """So long what has come of a file is kept that nobody goes on with."""
 _PIECE_BYTES = 1 << 20
 _UNFINISHED = frozenset({Verdict.WAITING, Verdict.INTERRUPTED})
-
-
-class OtherObject(FetchError):
-    """What a store has is not the file that it should be."""
-
-    hint = "see who has put it there; move to another prefix, or remove that object by other means"
 
 
 @dataclass(slots=True)
@@ -241,7 +242,7 @@ class Mover:
                     except JobBusy as error:
                         raise StillUsed(f"{error}: {used}") from error
                 draft = stack.enter_context(self.archive.changing(crash_id))
-                now = _same(draft.info, file)
+                now = same_file(draft.info, file)
                 path = self.archive.path_of(draft.info, now) if now else None
                 if why := why_stays(self.archive, draft.info):
                     raise StaysHere(f"the crash {crash_id} stays here: {why}")
@@ -249,7 +250,7 @@ class Mover:
                     return  # somebody was quicker
                 moved = replace(now, at=copy.url, copy=copy, looks=None)
                 what = f"move to {copy.url}"
-                draft.info = _with(draft.info, moved).noting(what, self.by, copy.at_s)
+                draft.info = with_record(draft.info, moved).noting(what, self.by, copy.at_s)
                 draft.doomed = [*_job_names(self.archive, info, file, path), path]
                 others = path.stat().st_nlink - len(draft.doomed)
                 if others > 0:
@@ -265,11 +266,8 @@ class Mover:
         place, kept, url = self._coming(info.id), fingerprint_of(file), parse_url(file.copy.url)
         with writing_below(self.archive.path):
             place.mkdir(mode=0o700, exist_ok=True)
-        try:
+        with absence_noted(self.archive, info.id, file):
             path = fetch(url, place, self.policy, self.progress)
-        except NotThere as error:
-            note_flaw(self.archive, info.id, file, "there is no such object")
-            raise NotThere(str(error), hint="put the object back from a backup") from error
         with self.progress.bar("Comparing it with its recorded digest", None):
             is_right = kept.fits(path)
         if not is_right:
@@ -278,7 +276,7 @@ class Mover:
             note_flaw(self.archive, info.id, file, "it has another content")
             raise OtherObject(
                 f"{url} is not what was moved there: {found}, and not {kept}",
-                hint="put the object back from a backup; what is known of the crash stays",
+                hint=PUT_BACK,
             )
         return path
 
@@ -286,7 +284,7 @@ class Mover:
         """Give a file that has come its names, in the archive and in jobs."""
         assert file.digest  # noqa: S101  it was stored
         with self.archive.changing(crash_id) as draft:
-            now = _same(draft.info, file)
+            now = same_file(draft.info, file)
             if now is None or not now.is_moved:
                 return  # somebody was quicker
             with writing_below(self.archive.path):
@@ -296,7 +294,7 @@ class Mover:
                     _give_name(job, target, done.remarks)
                 back = replace(now, at=None, looks=looks(target))
             copy = now.copy and replace(now.copy, flaw=None)
-            info = _with(draft.info, replace(back, copy=copy))
+            info = with_record(draft.info, replace(back, copy=copy))
             draft.info = info.noting(f"move to {LOCAL}", self.by, int(time.time()))
             done.files += 1
 
@@ -374,17 +372,6 @@ def require_movable(archive: Archive, info: Info) -> None:
         raise StaysHere(f"the crash {info.id} stays here: {why}")
 
 
-def note_flaw(archive: Archive, crash_id: str, file: File, flaw: str | None) -> None:
-    """Have it recorded what was found of a copy in a store; who may not write leaves it.
-
-    :param flaw: what is wrong with it; ``None``: nothing any more
-    """
-    with suppress(IndexBehind, NotPermitted), archive.changing(crash_id) as draft:
-        now = _same(draft.info, file)
-        if now and now.copy:
-            draft.info = _with(draft.info, replace(now, copy=replace(now.copy, flaw=flaw)))
-
-
 def _pieces(path: Path, advance: Callable[[int], None]) -> Iterator[bytes]:
     try:
         with path.open("rb", buffering=0) as file:
@@ -393,16 +380,6 @@ def _pieces(path: Path, advance: Callable[[int], None]) -> Iterator[bytes]:
                 advance(len(data))
     except OSError as error:
         raise CasError(f"cannot read {path}: {error.strerror}") from error
-
-
-def _same(info: Info, file: File) -> File | None:
-    return next((each for each in info.files if each.digest == file.digest), None)
-
-
-def _with(info: Info, file: File) -> Info:
-    """A crash with another record of a file of the same content."""
-    files = (file if each.digest == file.digest else each for each in info.files)
-    return replace(info, files=tuple(files))
 
 
 def _jobs_with(archive: Archive, info: Info, file: File) -> list[Job]:

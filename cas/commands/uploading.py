@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 from cas.archive import incoming
@@ -47,14 +48,14 @@ def upload_file(word: str, archive: Archive, world: World) -> Finished:
     again = shell_command("cas", ["upload", word])
     if order.upload == FROM_STDIN or order.url or order.held:
         return _uploaded(order, archive, world, again)
-    known = _known(order.upload, archive)
+    known = _known(order.upload, archive, world)
     if known is None:
         return _uploaded(order, archive, world, again)
     info, file = known
     _tell_known(file, info, world)
     if not file.is_uploaded:
         note_upload(archive, info.id, file.digest)
-    if _is_answered(info, file, archive):
+    if file.is_moved or _is_answered(info, file, archive):
         if title := info.facts.get("title"):
             world.progress.say(title)
         return Finished(info.id)
@@ -74,8 +75,11 @@ def _order_of(word: str, world: World) -> Order:
     return resolved_order(order, replace(world, held=held), ("upload",))
 
 
-def _known(path: Path, archive: Archive) -> tuple[Info, File] | None:
-    """The crash that has a plain dump already, and its file of the same content."""
+def _known(path: Path, archive: Archive, world: World) -> tuple[Info, File] | None:
+    """The crash that has a plain dump already, and its file of the same content.
+
+    One in a store counts if that says it is there: what may be lost is taken once more.
+    """
     from cas.dump import kind_of
     from cas.dump.identify import crash_id
     from cas.dump.source import opened_source
@@ -86,7 +90,7 @@ def _known(path: Path, archive: Archive) -> tuple[Info, File] | None:
     try:
         with opened_source(path) as source:
             info = archive.read(crash_id(path, source).value)
-        file = known_file(archive, info, path)
+        file = known_file(archive, info, path, partial(_is_in_store, archive, info, world))
     except NotArchived:
         return None
     except OSError as error:
@@ -94,8 +98,21 @@ def _known(path: Path, archive: Archive) -> tuple[Info, File] | None:
     return (info, file) if file else None
 
 
+def _is_in_store(archive: Archive, info: Info, world: World, file: File) -> bool:
+    from cas.archive.stored_copy import is_in_store
+    from cas.fetch.source import FetchPolicy
+
+    try:
+        return is_in_store(archive, info.id, file, FetchPolicy.of(world.config))
+    except CasError as error:
+        world.progress.warn(f"{error}: the file is kept here again")
+        return False
+
+
 def _tell_known(file: File, info: Info, world: World) -> None:
-    world.progress.say(f"the archive has this file, as {file.name} of {info.id}: no second copy")
+    where = f", in {file.at}" if file.is_moved else ""
+    name = f"{file.name} of {info.id}{where}"
+    world.progress.say(f"the archive has this file, as {name}: no second copy")
 
 
 def _is_answered(info: Info, file: File, archive: Archive) -> bool:
