@@ -55,6 +55,8 @@ class Analysis:
     """When, in seconds since 1970."""
     passed_over: list[str] = field(default_factory=list)
     """Ids of crashes that have no dump on this machine."""
+    away: list[str] = field(default_factory=list)
+    """Those of them whose dump is in a store, where what is to run cannot read it."""
     behind: IndexBehind | None = None
     """The database could not be used for what was said; it is recorded."""
 
@@ -83,20 +85,27 @@ class Analysis:
 
     def _begin(self, crash_id: str, pool: ThreadPoolExecutor, running: Running) -> None:
         """Make a crash ready and have it run; what cannot be run is done at once."""
+        lease = ExitStack()
         try:
             info = self.archive.read(crash_id)
-            dump = self.subjects.file_of(info)
+            dump, source = self.subjects.file_of(info), None
+            kinds = {each.kind for each in self.analyzers}
+            if dump is None and AnalyzerKind.SHELL not in kinds:
+                directory = self.runner.confinement.directory
+                source = self.subjects.opened_far(info, directory, lease)
+                dump = Path(info.best_file.name) if source and info.best_file else None
             if dump is None:
+                is_away = info.best_file is not None and info.best_file.is_moved
+                self.away += [crash_id] if is_away else []
                 self.passed_over.append(crash_id)
                 return
-            kinds = {each.kind for each in self.analyzers}
             is_for_debugger = kinds != {AnalyzerKind.SHELL}
-            subject = self.subjects.of(info, dump, for_debugger=is_for_debugger)
+            subject = self.subjects.of(info, dump, for_debugger=is_for_debugger, source=source)
         except CasError as error:
+            lease.close()
             self.run.output(crash_id).write_bytes(b"")
             self.run.note_done(crash_id, str(error))
             return
-        lease = ExitStack()
         with suppress(CasError):  # who may not write there cannot keep it from a purge
             lease.enter_context(self.archive.using(crash_id))
         running[pool.submit(self._run_all, subject)] = crash_id, lease

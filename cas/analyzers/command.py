@@ -10,6 +10,7 @@ from typing import BinaryIO
 
 from cas.analyzers.prepared import PreparedCrash
 from cas.choices import SectionStatus
+from cas.dump.served_source import SourceServer
 from cas.engines.crash.answer import judge_answer
 from cas.engines.crash.conversation import Exchange, Opening, Preparation, Stop
 from cas.engines.crash.kaslr import crash_options
@@ -68,6 +69,9 @@ class CommandRun:
         :raises EngineError: the debugger does not open the dump
         """
         program = choose_crash(self.config, self.case.dump.arch, self.config.engine)
+        if self.crash.source is not None:
+            with SourceServer(self.crash.source) as server:
+                return self._run_in_drgn(output, server.theirs.fileno())
         if program is None:
             return self._run_in_drgn(output)
         return self._run_in_crash(program, output, timeout_s, max_bytes)
@@ -105,8 +109,9 @@ class CommandRun:
                 return child.fault or f"timed out after {timeout_s:g} s"
             return f"crash was {describe_status(child.end())}"
 
-    def _run_in_drgn(self, output: BinaryIO) -> str | None:
-        with drgn_between_pipes(self.case, self.confinement, Beginning()) as child:
+    def _run_in_drgn(self, output: BinaryIO, served: int | None = None) -> str | None:
+        beginning = Beginning(served=served)
+        with drgn_between_pipes(self.case, self.confinement, beginning) as child:
             PipedDebugger(child, "drgn").greeting(self.config.supervision.start_s)
             child.send(self.command.encode("utf-8", "surrogateescape") + b"\n")
             child.close_stdin()

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cas.archive.archive import Archive
 from cas.archive.record import Info
@@ -17,8 +17,14 @@ from cas.catalogue.extraction.kmod_search import in_cache
 from cas.catalogue.packages.kmod_files import kernel_spelling
 from cas.catalogue.suppliers import Sought
 from cas.choices import Presence
-from cas.dump import SEARCH_BYTES, identify, require_modest
-from cas.errors import CasError
+from cas.dump import (
+    SEARCH_BYTES,
+    identify,
+    identify_by_ranges,
+    is_for_ranges,
+    require_modest,
+)
+from cas.errors import CasError, UsageError
 from cas.frozen import dataclass
 from cas.klog.named_kmods import kmods_in_traces
 from cas.model.case import Case
@@ -28,6 +34,9 @@ from cas.progress import Progress
 from cas.report.result import load as load_result
 from cas.settings.config import Config
 from cas.text import json_text
+
+if TYPE_CHECKING:
+    from cas.dump.memory import Source
 
 HAVING_DUMP = frozenset({Presence.HERE, Presence.TRUNCATED, Presence.ELSEWHERE})
 """Where a best file is that can be read, if it is on this machine."""
@@ -50,6 +59,8 @@ class PreparedCrash:
     """For a debugger, with the kernel modules' files that have debug information."""
     kmods: Mapping[str, Path] = field(default_factory=dict)
     """Files of the loaded builds, also those without: crash takes them, too."""
+    source: Source | None = None
+    """The dump, where it is not on this machine."""
 
     @property
     def why_no_case(self) -> str:
@@ -88,6 +99,27 @@ class PreparedCrashes:
         self._asked: dict[Kernel, set[tuple[str, str | None]]] = {}
         """Kernel modules of each kernel whose files were looked for."""
 
+    def opened_far(self, info: Info, directory: Path, opened: ExitStack) -> Source | None:
+        """The dump of a crash, where the archive has moved it; ``None``: it is nowhere.
+
+        :param directory: where what is read of it may take room
+        :param opened: closes it
+        :raises CasError: it cannot be read there
+        """
+        best = info.best_file
+        if best is None or not best.is_moved or best.purged_s is not None:
+            return None
+        from cas.archive.stored_copy import CopyReader
+        from cas.fetch.ranged_file import HEAD_BYTES
+        from cas.fetch.source import FetchPolicy
+
+        policy = FetchPolicy.of(self._config)
+        reader = CopyReader(self._archive, policy, directory, self._progress)
+        found = opened.enter_context(reader.opened(info.id, best))
+        if not is_for_ranges(found.read(0, HEAD_BYTES)):
+            raise UsageError(f"its dump is not read where it is, {best.at}: {fetched_by(info)}")
+        return found
+
     def file_of(self, info: Info) -> Path | None:
         """The dump of a crash, if it is on this machine."""
         best = info.best_file
@@ -95,9 +127,12 @@ class PreparedCrashes:
             return None
         return self._archive.path_of(info, best)
 
-    def of(self, info: Info, dump: Path, *, for_debugger: bool) -> PreparedCrash:
+    def of(
+        self, info: Info, dump: Path, *, for_debugger: bool, source: Source | None = None
+    ) -> PreparedCrash:
         """A crash with all that an analyzer needs.
 
+        :param source: the dump, where it is not on this machine
         :param for_debugger: the dump itself is read, and files of kernel modules are looked for
         :raises CasError: the dump cannot be read
         """
@@ -106,7 +141,10 @@ class PreparedCrashes:
         found: Dump | None = None
         is_log = bool(best and best.format == KERNEL_LOG)
         if for_debugger or not {"arch", "release", "build_id"} <= facts.keys():
-            found = identify(dump, self._config.buffer_size_bytes or SEARCH_BYTES)
+            if source:
+                found = identify_by_ranges(dump, source)
+            else:
+                found = identify(dump, self._config.buffer_size_bytes or SEARCH_BYTES)
             identity = found.identity
             is_log = found.is_log
         else:
@@ -127,6 +165,7 @@ class PreparedCrashes:
         return PreparedCrash(
             *(info, dump, shown, identity.arch or None, identity.osrelease, vmlinux, why, case),
             kmods=kmods,
+            source=source,
         )
 
     def _kernel(self, identity: KernelIdentity, dump: Dump | None) -> tuple[Match, Path]:
@@ -207,6 +246,11 @@ class PreparedCrashes:
 
 def _traced_kmods(dump: Dump) -> tuple[str, ...]:
     return tuple(dict.fromkeys(map(kernel_spelling, kmods_in_traces(dump.dmesg))))
+
+
+def fetched_by(info: Info) -> str:
+    """How the dump of a crash comes back to this machine."""
+    return f"to fetch it: cas move {info.id} --to local"
 
 
 def renewed(subject: PreparedCrash, info: Info) -> PreparedCrash:

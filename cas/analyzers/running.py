@@ -18,6 +18,7 @@ from cas.analyzers.prepared import PreparedCrash
 from cas.analyzers.sayings import Said, SayingPipe
 from cas.analyzers.shell import ShellPlaces, shell_program
 from cas.choices import AnalyzerKind
+from cas.dump.served_source import SourceServer
 from cas.engines.drgn.analyzing import AnalyzerCall, python_program
 from cas.engines.drgn.glide import GlideModule, usable_modules
 from cas.frozen import dataclass
@@ -52,6 +53,16 @@ class Ran:
 
 class Stopped(Exception):
     """Whoever wanted it does not any more."""
+
+
+@contextmanager
+def served(subject: PreparedCrash) -> Iterator[int | None]:
+    """Descriptor of a socket that the dump is read through; ``None``: it is a file here."""
+    if subject.source is None:
+        yield None
+        return
+    with SourceServer(subject.source) as server:
+        yield server.theirs.fileno()
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +112,11 @@ class Runner:
                 self.config.glide, lambda why: output.write(f"! {why}\n".encode())
             )
         while True:
-            with self._room(subject.id) as room, SayingPipe() as pipe:
+            with self._room(subject.id) as room, SayingPipe() as pipe, served(subject) as served_by:
                 words, confinement, view = python_program(
-                    AnalyzerCall(analyzer.text, subject.shown, modules, pipe.theirs, death),
+                    AnalyzerCall(
+                        analyzer.text, subject.shown, modules, pipe.theirs, death, served_by
+                    ),
                     subject.case,
                     replace(self.confinement, directory=room),
                 )

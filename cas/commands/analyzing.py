@@ -128,6 +128,12 @@ def _status(analysis: Analysis, number: int, failed: int, world: World) -> int:
     if passed:
         crashes = "1 crash has" if passed == 1 else f"{passed:,} crashes have"
         world.progress.warn(f"{crashes} no dump on this machine: passed over")
+        if away := analysis.away:
+            which = "its dump is" if len(away) == passed == 1 else f"the dumps of {len(away):,} are"
+            world.progress.warn(
+                f"{which} in a store, where a shell script cannot read them: to fetch one: "
+                f"cas move {away[0]} --to local"
+            )
     if failed:
         said = f"failed on {failed:,} of {number:,}, exit status {FAILED}"
         if not (wanted := analysis.analyzers[-1]).is_command:

@@ -22,9 +22,9 @@ from cas.commands.debug_kernel import (
 )
 from cas.commands.debug_order import DebugOrder
 from cas.commands.debug_sessions import DebugSession, in_crash, in_drgn
-from cas.commands.far_dump import far_dump, opened_far, require_whole_url
+from cas.commands.far_dump import far_dump, far_place, opened_far
 from cas.commands.invocation import World
-from cas.commands.meant_job import Subject, find_dump
+from cas.commands.meant_job import Subject, find_dump, job_of
 from cas.database.store import Store
 from cas.dump import SEARCH_BYTES, identify, require_modest
 from cas.dump.served_source import SourceServer
@@ -50,26 +50,22 @@ def debug(order: DebugOrder, world: World) -> int:
     else:
         feed = from_stdin(world.is_interactive, first)
     subject = find_dump(order.words, world)
-    job = subject if isinstance(subject, Job) else None
+    job, place = job_of(subject), far_place(subject)
     engine = order.engine or world.config.engine
     if order.host and engine is EngineChoice.DRGN:
         raise UsageError("drgn runs on this machine: --host is for crash")
-    if job and job.is_answer_alone:
-        require_whole_url(job)
+    if place:
         if order.engine is EngineChoice.CRASH or order.host:
             raise UsageError(
-                f"{job.directory} has no dump, which is still on its server: crash cannot read it",
-                hint=f"to fetch it: cas -i {job.order.ticket}; drgn reads it there:"
+                f"the dump of {subject} is not here, but at {place.url}: crash cannot read it",
+                hint=f"to fetch it: {place.get}; drgn reads it there:"
                 f" cas debug {order.spec} --engine drgn",
             )
-        world.progress.say(
-            f"the dump is read where it is, {job.order.url}; to fetch it: cas -i {job.order.ticket}"
-        )
+        world.progress.say(f"the dump is read where it is, {place.url}; to fetch it: {place.get}")
         engine = EngineChoice.DRGN
     with scratch() as directory, ExitStack() as leases:
         leases.enter_context(kept_from_purge(subject, world))
-        is_far = job is not None and job.is_answer_alone
-        source = opened_far(job, world, directory, leases) if job and is_far else None
+        source = opened_far(place, world, directory, leases) if place else None
         dump = dump_of(subject, order, source, world)
         case, debuginfo = case_of(subject, dump, order, world, leases)
         if case.dump.is_log and (order.engine is EngineChoice.CRASH or order.host):
@@ -97,8 +93,8 @@ def dump_of(subject: Subject, order: DebugOrder, source: RangedFile | None, worl
     if source is None:
         require_kept(subject, world, is_forced=order.is_forced)
     with world.progress.bar("Reading the dump", None):
-        if source is not None and isinstance(subject, Job):
-            dump = far_dump(subject, source, is_forced=order.is_forced)
+        if source is not None and (place := far_place(subject)):
+            dump = far_dump(place, source, is_forced=order.is_forced)
         else:
             path = dump_path(subject)
             limit_bytes = world.config.buffer_size_bytes or SEARCH_BYTES
@@ -121,7 +117,7 @@ def case_of(
         leases.enter_context(lease.on_file(world.config.debugs, vmlinux))
         return Case(dump, vmlinux), frozenset()
     catalogue = Catalogue.of(world.config, Store.of(world.config))
-    job = subject if isinstance(subject, Job) else None
+    job = job_of(subject)
     vmlinux, match = right_kernel(job, dump, catalogue, world, leases)
     if dump.is_log:
         found = kmods_of_log(dump, match, catalogue, world)

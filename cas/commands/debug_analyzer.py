@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from cas.analyzers.analyzer import Analyzer
 from cas.analyzers.debugging import shell_session
 from cas.analyzers.library import Library
-from cas.analyzers.prepared import PreparedCrash, PreparedCrashes
+from cas.analyzers.prepared import PreparedCrash, PreparedCrashes, fetched_by
 from cas.analyzers.sayings import Said, SayingPipe
 from cas.archive.archive import Archive
 from cas.archive.crash_directories import NotArchived
@@ -109,7 +109,9 @@ def _prepared(
     info = archive.read(crash_id)
     dump = crashes.file_of(info)
     if dump is None:
-        raise NotArchived(f"the crash {crash_id} has no dump on this machine")
+        is_away = info.best_file is not None and info.best_file.is_moved
+        hint = fetched_by(info) if is_away else None
+        raise NotArchived(f"the crash {crash_id} has no dump on this machine", hint=hint)
     return crashes.of(info, dump, for_debugger=analyzer.kind is AnalyzerKind.PYTHON)
 
 

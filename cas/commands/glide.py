@@ -14,9 +14,9 @@ from cas.catalogue import Catalogue
 from cas.commands.debug import case_of, dump_of
 from cas.commands.debug_dump import kept_from_purge
 from cas.commands.debug_order import DebugOrder
-from cas.commands.far_dump import opened_far, require_whole_url
+from cas.commands.far_dump import far_place, opened_far
 from cas.commands.invocation import World
-from cas.commands.meant_job import Subject, find_dump
+from cas.commands.meant_job import Subject, find_dump, job_of
 from cas.database.store import Store
 from cas.engines.drgn.glide import GlideModule, GlideOrder, glide_modules, headed
 from cas.engines.drgn.process import Worker
@@ -65,13 +65,10 @@ def records_of(asked: DebugOrder, order: GlideOrder, world: World) -> Iterator[d
     :raises CasError: there is no such dump, no kernel for it, or drgn does not come to the end
     """
     subject = find_dump(asked.words, world)
-    job = subject if isinstance(subject, Job) else None
+    job, place = job_of(subject), far_place(subject)
     with scratch() as directory, ExitStack() as session:
         session.enter_context(kept_from_purge(subject, world))
-        source = None
-        if job is not None and job.is_answer_alone:
-            require_whole_url(job)
-            source = opened_far(job, world, directory, session)
+        source = opened_far(place, world, directory, session) if place else None
         case = _case(subject, source, asked, world, session)
         if job is not None and asked.kernel is None:
             files = _files_for_modules(job, case, order.modules, world)
@@ -87,7 +84,7 @@ def records_of(asked: DebugOrder, order: GlideOrder, world: World) -> Iterator[d
             remarks = worker.fit(case, world.config.supervision.start_s)
         for remark in remarks:
             world.progress.warn(remark)
-        name = job_name(job) if job is not None else str(subject)
+        name = job_name(subject) if isinstance(subject, Job) else str(subject)
         order = replace(order, asked=_asked_for(case.dump.crash_id, world))
         yield from headed(worker.glide(order), name)
 

@@ -41,13 +41,18 @@ _LISTED = 20
 
 @dataclass(frozen=True, slots=True)
 class ArchivedDump:
-    """A file of the archive that no job has."""
+    """A file of the archive that no job has now."""
 
     crash_id: str
     path: Path
+    """Of one in a store, what to call it."""
     recorded: Fingerprint
     looks: tuple[int, int, int] | None
     """While it looks so, it has the recorded content."""
+    url: str | None = None
+    """Where it is in a store; ``None``: it is on this machine."""
+    job: Job | None = None
+    """Who had it, and has told of it."""
 
     def __str__(self) -> str:
         return f"the crash {self.crash_id}"
@@ -62,11 +67,14 @@ def find_dump(words: Sequence[str], world: World) -> Subject:
     """
     work = WorkDirectory.of(world.config)
     if _names_job(words, world, work):
-        return find_job(words[0], work)
+        job = find_job(words[0], work, lambda job: _kept_of(job, world) is not None)
+        kept = _kept_of(job, world) if not job.is_answer_alone and lack_of_dump(job) else None
+        return _archived(*kept, job) if kept else job
     info, archive = _meant_crash(words, world, work)
-    best = info.best_file
-    having = [job for job in _told_by(info, work, archive) if best and _has(job, best)]
-    return having[-1] if having else _archived(info, best, archive)
+    best, told_by = info.best_file, _told_by(info, work, archive)
+    having = [job for job in told_by if best and _has(job, best)]
+    had = [job for job in told_by if best and best.is_moved and job.digest == best.digest]
+    return having[-1] if having else _archived(info, best, archive, had[-1] if had else None)
 
 
 def find_kept_job(words: Sequence[str], world: World) -> Job:
@@ -78,7 +86,7 @@ def find_kept_job(words: Sequence[str], world: World) -> Job:
     """
     work = WorkDirectory.of(world.config)
     if _names_job(words, world, work):
-        return find_job(words[0], work)
+        return find_job(words[0], work, lambda job: _kept_of(job, world) is not None)
     info, archive = _meant_crash(words, world, work)
     return _newest_ended(_told_by(info, work, archive), f"the crash {info.id}")
 
@@ -120,6 +128,11 @@ def _newest_ended(jobs: Sequence[Job], of: str) -> Job:
             hint="to see what there is: cas jobs; what is known of crashes: cas info SPEC",
         )
     return ended[-1]
+
+
+def job_of(subject: Subject) -> Job | None:
+    """The job that has told of a dump."""
+    return subject if isinstance(subject, Job) else subject.job
 
 
 def _told_by(info: Info, work: WorkDirectory, archive: Archive) -> list[Job]:
@@ -213,10 +226,29 @@ def _has(job: Job, file: File) -> bool:
     return job.digest == file.digest and lack_of_dump(job) is None
 
 
-def _archived(info: Info, best: File | None, archive: Archive) -> ArchivedDump:
+def _kept_of(job: Job, world: World) -> tuple[Info, File, Archive] | None:
+    """The crash of a job that has no dump, and the archive's file of it, wherever that is."""
+    from cas.archive.archive import Archive
+    from cas.archive.keeping import kept_file
+    from cas.report.result import crash_id_of
+
+    with suppress(CasError):  # it has come to no result, or into no archive
+        archive = Archive.of(world.config)
+        crash_id = crash_id_of(job.directory)
+        if crash_id and (file := kept_file(archive, crash_id, job.digest)):
+            return archive.read(crash_id), file, archive
+    return None
+
+
+def _archived(
+    info: Info, best: File | None, archive: Archive, job: Job | None = None
+) -> ArchivedDump:
     from cas.archive.record import NOTE
 
     path = archive.path_of(info, best) if best else None
+    if best and best.is_moved and best.digest and best.purged_s is None:
+        recorded = Fingerprint(best.size_bytes, best.digest)
+        return ArchivedDump(info.id, Path(best.name), recorded, None, best.at, job)
     if best is None or path is None or best.digest is None or best.purged_s is not None:
         why = "is on its server" if best and path is None else "is not there any more"
         said = f"the best file of the crash {info.id} {why}"
@@ -224,4 +256,4 @@ def _archived(info: Info, best: File | None, archive: Archive) -> ArchivedDump:
             said = f"of the crash {info.id} there is only a note, and no dump"
         raise NoJob(said, hint=f"what is known: cas info {info.id}")
     recorded = Fingerprint(best.size_bytes, best.digest)
-    return ArchivedDump(info.id, path, recorded, best.looks)
+    return ArchivedDump(info.id, path, recorded, best.looks, job=job)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shlex
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -53,10 +54,13 @@ class SeveralJobs(UsageError):
         self.found = found
 
 
-def find_job(spec: str, work: WorkDirectory) -> Job:
+def find_job(
+    spec: str, work: WorkDirectory, is_kept: Callable[[Job], bool] = lambda _: False
+) -> Job:
     """The job that a SPEC means, with its dump on the disk.
 
     :param work: where the jobs are kept
+    :param is_kept: whether the dump of one is kept that is not in its directory any more
     :raises NoJob: there is none
     :raises SeveralJobs: there are several
     """
@@ -67,7 +71,7 @@ def find_job(spec: str, work: WorkDirectory) -> Job:
         except CasError as error:
             problems.append(str(error))
             continue
-        if job.is_answer_alone or (lack := lack_of_dump(job)) is None:
+        if job.is_answer_alone or (lack := lack_of_dump(job)) is None or is_kept(job):
             found.append(job)
         elif job.is_stopped and job.stored is None:
             stopped = job

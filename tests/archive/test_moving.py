@@ -67,3 +67,51 @@ def test_a_crash_goes_to_a_store_and_comes_back_as_it_was(moving: Site) -> None:
     assert moving.cas("ls", "presence=here").stdout.count("\n") == 2
     checked = moving.admin("check")
     assert checked.returncode == 0, checked.stdout
+
+
+def test_a_moved_dump_of_a_job_is_read_where_it_is_and_comes_back_into_the_job(
+    site_b: Site, endpoint: str, vmcore_b: Path
+) -> None:
+    site = site_b
+    know_store(site, endpoint)
+    site.settings["engine"] = "drgn"
+    site.keep_snippets("sys")
+    assert site.cas("-i", "T-1", "-f", vmcore_b).returncode == 0
+    job, archive = site.job("T-1"), opened(site)
+    (crash_id,) = archive.ids()
+    dump = job / "vmcore" / vmcore_b.name
+    assert dump.stat().st_nlink == 2
+    done = site.cas("move", crash_id, "--to", TIER)
+    assert done.returncode == 0, done.stderr
+    # no second name keeps the bytes, and the job is whole without them
+    assert not dump.exists()
+    assert files_of(site, archive.read(crash_id)) == []
+    checked = site.admin("check")
+    assert checked.returncode == 0, checked.stdout
+    shown = site.cas("show", "T-1")
+    assert "NULL pointer" in shown.stdout + shown.stderr, shown.stderr
+    # by ranges, with the job's kmods, by its ticket, its id and its own script
+    back = f"cas move {crash_id} --to local"
+    for words in (("debug", "T-1", "-c", "bt"), ("debug", crash_id, "-c", "bt")):
+        done = site.cas(*words)
+        assert done.returncode == 0, done.stderr
+        assert f"the dump is read where it is, {TIER}/" in done.stderr
+        assert back in done.stderr
+        assert "cas_" in done.stdout
+    done = site.cas("debug", "T-1", "--engine", "crash", "-c", "bt")
+    assert done.returncode == 2
+    assert f"to fetch it: {back}" in done.stderr
+    done = site.cas("analyze", crash_id, "bt")
+    assert (done.returncode, "cas_" in done.stdout) == (0, True), done.stderr
+    site.cas("analyzer", "python", input="print(prog['init_uts_ns'].name.release.string_())")
+    done = site.cas("analyze", crash_id, "python")
+    assert (done.returncode, "b'6.1." in done.stdout) == (0, True), done.stderr
+    site.cas("analyzer", "shell", input="#!/bin/sh\ntest -s $CAS_DUMP")
+    done = site.cas("analyze", crash_id, "shell")
+    assert (done.returncode, back in done.stderr) == (2, True), done.stderr
+    assert site.cas("move", crash_id, "--to", "local").returncode == 0
+    assert dump.stat().st_nlink == 2
+    assert dump.read_bytes() == vmcore_b.read_bytes()
+    assert site.admin("check").returncode == 0
+    done = site.cas("debug", "T-1", "-c", "bt")
+    assert "read where it is" not in done.stderr

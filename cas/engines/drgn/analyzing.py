@@ -38,6 +38,8 @@ class AnalyzerCall:
     """Descriptor of the pipe for what it says."""
     death: str | None = None
     """How drgn ended when it read the dump by itself."""
+    served: int | None = None
+    """Descriptor of a socket that the dump is read through, where it is no file here."""
 
 
 def python_program(
@@ -58,17 +60,20 @@ def python_program(
     }
     put(analyzer, call.text)
     put(modules, json.dumps(sources(call.modules)).encode())
-    put(about, json.dumps({"pipe": call.pipe, "info": call.info, "request": request}).encode())
+    told = {"pipe": call.pipe, "info": call.info, "request": request, "served": call.served}
+    put(about, json.dumps(told).encode())
     needed = (Path(sys.base_prefix).resolve(), home, PACKAGES / "cas")
-    seen = {case.dump.path: f"{FILES}/vmcore", case.vmlinux: f"{FILES}/vmlinux"}
+    seen = {case.vmlinux: f"{FILES}/vmlinux"}
+    seen |= {case.dump.path: f"{FILES}/vmcore"} if call.served is None else {}
     seen |= {path: str(path) for path in case.kmods.values()}
     seen |= {path: f"{FILES}/{path.name}" for path in (analyzer, about, modules)}
     kmods = (word for pair in case.kmods.items() for word in map(str, pair))
     words: list[str | Path] = [Path(sys.executable).resolve(), "-I", "-S", "-c", PROGRAM]
     words += [PACKAGES, home, case.dump.path, case.vmlinux, analyzer, about, modules, *kmods]
     environment = {**confinement.environment, **ENVIRONMENT}
+    descriptors = (call.pipe, *([] if call.served is None else [call.served]))
     return (
         words,
         replace(confinement, environment=environment),
-        VisibleFiles({**dict(visible(needed)), **seen}, (call.pipe,)),
+        VisibleFiles({**dict(visible(needed)), **seen}, descriptors),
     )

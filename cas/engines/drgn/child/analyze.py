@@ -126,7 +126,9 @@ def main(vmcore: str, vmlinux: str, analyzer: str, about: str, modules: str, *km
     files = {name: _opened_file(path) for name, path in zip(kmods[::2], kmods[1::2], strict=True)}
     try:
         known = Known(**facts.pop("known"))
-        dump, kernel = _opened_file(vmcore), _opened_file(vmlinux)
+        served = call["served"]
+        dump = _opened_file(vmcore) if served is None else File(vmcore, served)
+        kernel = _opened_file(vmlinux)
         target = Target(Request(dump, kernel, kmods=files, known=known, **facts))
         target.describe_all()
     except CannotOpen as error:
