@@ -67,7 +67,7 @@ def _detect(asked: argparse.Namespace, scratch: Path) -> Iterator[Tally]:
     dump.write_bytes(detecting.as_elf(given[0]) if given[0] else SEEDS["real-elf"].data)
     vmlinux.write_bytes(given[1].read_bytes() if given[1] else detecting.vmlinux_of_a())
     if asked.what == "glide":
-        subject: detecting.Subject = gliding.opened(dump, vmlinux)
+        subject: detecting.Subject = gliding.opened(dump, vmlinux, asked.file[2:])
     else:
         subject = detecting.opened(dump, vmlinux, asked.arch)
     if asked.only is not None:

@@ -6,7 +6,7 @@ import json
 import os
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from fuzz.detecting import LIMIT_S, Subject
@@ -58,10 +58,18 @@ class Gliding(Subject):
         yield "=cut" if records[-1]["cut"] else "=whole"
 
 
-def opened(dump: Path, vmlinux: Path) -> Gliding:
-    """A whole dump, to be spoilt; warmed up, so that no trial pays for what is read once."""
+def opened(dump: Path, vmlinux: Path, debug: Iterable[Path] = ()) -> Gliding:
+    """A whole dump, to be spoilt; warmed up, so that no trial pays for what is read once.
+
+    :param debug: debug files of kernel modules
+    """
     raise_late_on_alarm()
-    files = [File(str(path), os.open(path, os.O_RDONLY)) for path in (dump, vmlinux)]
-    subject = Gliding(Target(Request(*files, "x86_64")), dump, "x86_64")
+    files = [_opened_file(path) for path in (dump, vmlinux)]
+    kmods = {path.name.partition(".ko")[0].replace("-", "_"): _opened_file(path) for path in debug}
+    subject = Gliding(Target(Request(*files, "x86_64", kmods=kmods)), dump, "x86_64")
     list(subject._complaints(""))
     return subject
+
+
+def _opened_file(path: Path) -> File:
+    return File(str(path), os.open(path, os.O_RDONLY))
