@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from stored_crashes import (
     CUT,
@@ -189,6 +190,22 @@ def test_of_equally_good_files_one_that_stays_anyway_is_the_exemplar(busy: Site)
     assert goes(busy, *words, f"id={A}") == [A]
     place(busy, C).rename(place(busy, C).with_name("e" * 32))
     assert (goes(busy, *words), reasons(busy, *words)[A]) == ([B], "exemplar")
+
+
+def test_what_is_in_a_store_stays_and_is_no_exemplar_here(busy: Site) -> None:
+    put(busy, A, {b"whole": WHOLE}, days=200, facts=signed("x"))
+    put(busy, B, {b"cut": CUT}, days=200, facts=signed("x"))
+    with opened(busy).changing(A) as draft:
+        (file,) = draft.info.files
+        moved = msgspec.structs.replace(file, at="s3://cold/dump")
+        draft.info = msgspec.structs.replace(draft.info, files=(moved,))
+    words = ("--older", "30d", "--delete")
+    assert reasons(busy, *words, "--keep-exemplar") == {A: "no_file", B: "exemplar"}
+    done = purged(busy, *words)
+    assert ([one["id"] for one in done["goes"]], done["stays"][0]["reason"]) == ([B], "no_file")
+    record = info_of((place(busy, A) / "info.json").read_bytes())
+    assert (record.files[0].at, record.files[0].purged_s) == ("s3://cold/dump", None)
+    assert record.changes == ()
 
 
 def test_a_file_with_another_name_frees_nothing(busy: Site) -> None:

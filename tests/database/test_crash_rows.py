@@ -198,3 +198,20 @@ def test_an_index_finds_what_is_equal_and_what_begins_so(filled: Store) -> None:
         assert index in plan, (constraint, plan)
         for whole in ("Seq Scan", "SCAN crash_words", "SCAN crashes\n"):
             assert whole not in plan, (constraint, plan)
+
+
+@on_both
+def test_it_is_told_when_crashes_and_files_came(filled: Store) -> None:
+    crashes = filled.crashes
+    assert crashes.first_added() == 1000
+    assert sorted(crashes.came(2000)) == [(f"{1:032x}", 1000), (f"{2:032x}", 3000)]
+    assert [(line.id, added) for line, added, _ in crashes.records(EVERY)] == [
+        (f"{number:032x}", 1000 * number) for number in reversed(ALL)
+    ]
+    late = replace(
+        crash(2),
+        words=tuple(CrashWord("files.added_s", at, f"{1_790_000_000 + at}") for at in range(2)),
+    )
+    crashes.put([late])
+    assert crashes.with_files_since(1_790_000_000) == [f"{2:032x}"]
+    assert crashes.with_files_since(1_790_000_001) == []
