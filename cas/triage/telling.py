@@ -11,9 +11,6 @@ from cas.model.fault import Fault
 from cas.model.finding import Finding
 from cas.model.kernel import KernelIdentity, Match
 from cas.progress import Progress
-from cas.report.evidence import causes
-from cas.report.seen_before import sighted
-from cas.report.summary import known_issues
 
 
 class Announcer:
@@ -53,8 +50,11 @@ class Announcer:
         """What happened, and where."""
         for line in finding.undecided:
             self._progress.warn(line)
-        for issue in known_issues(finding):
-            self._say(f"known issue: {issue}")
+        if finding.known:
+            from cas.report.summary import known_issues  # few crashes are
+
+            for issue in known_issues(finding):
+                self._say(f"known issue: {issue}")
         self._say(finding.what)
         if finding.where:
             self._say(", ".join(filter(None, (f"in {finding.where}", finding.who))))
@@ -64,6 +64,8 @@ class Announcer:
 
     def evidence(self, detections: Iterable[Detection]) -> None:
         """What detectors found that explains the crash."""
+        from cas.report.evidence import causes  # where it crashed is told before
+
         for line in causes(tuple(detections)):
             self._say(line)
 
@@ -75,6 +77,8 @@ class Announcer:
 
     def seen_before(self, finding: Finding, *, is_log: bool) -> None:
         """Whether and where the crash happened before."""
+        from cas.report.seen_before import sighted  # where it crashed is told before
+
         for line in sighted(finding, is_log=is_log):
             self._say(f"seen before: {line}")
 
