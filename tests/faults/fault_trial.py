@@ -287,7 +287,8 @@ def _result(directory: Path) -> dict[str, Any]:
     (result["kernel"] or {}).pop("vmlinux", None)
     # what becomes of an upload that was to be moved is for the fault to say
     result["remarks"] = [each for each in result["remarks"] if not _OF_TAKING.search(each)]
-    for section in result["sections"]:
+    trace = [result["glide"]] if result.get("glide") else []
+    for section in (*result["sections"], *trace):
         section.pop("seconds")
         for one in section["commands"]:
             one.pop("size_bytes")  # with the name of the dump, and its content is compared
