@@ -151,14 +151,14 @@ def test_a_database_that_cannot_be_used_is_said_and_nothing_is_lost(
 
 @pytest.mark.long
 def test_a_configured_crash_that_is_missing_is_told_and_drgn_serves(
-    site_b: Site, vmcore_b: Path
+    site_a: Site, vmcore: Path
 ) -> None:
-    site_b.settings["crash"] = "/nonexistent/crash"
-    site_b.keep_snippets("sys")
-    done = site_b.cas("-i", "T-1", "-f", vmcore_b)
+    site_a.settings["crash"] = "/nonexistent/crash"
+    site_a.keep_snippets("sys")
+    done = site_a.cas("-i", "T-1", "-f", vmcore)
     assert done.returncode == 0
     assert "the crash program /nonexistent/crash cannot be run" in done.stderr
-    assert site_b.result("T-1")["engine"] == "drgn"
+    assert site_a.result("T-1")["engine"] == "drgn"
 
 
 def test_no_crash_at_all_is_no_problem(site_b: Site, vmcore_b: Path, tmp_path: Path) -> None:
@@ -180,18 +180,18 @@ def test_no_crash_at_all_is_no_problem(site_b: Site, vmcore_b: Path, tmp_path: P
     ],
 )
 def test_a_crash_that_fails_leaves_the_snippets_to_drgn(
-    site_b: Site, vmcore_b: Path, tmp_path: Path, script: str, reason: str
+    site_a: Site, vmcore: Path, tmp_path: Path, script: str, reason: str
 ) -> None:
     program = tmp_path / "crash"
     program.write_text(f"#!/bin/sh\n[ $1 != --version ] || exit 0\n{script}\n")
     program.chmod(0o755)
-    site_b.environment["PATH"] = f"{tmp_path}:{os.environ['PATH']}"
-    site_b.settings["startTimeout"] = "2"
-    site_b.keep_snippets("sys")
-    done = site_b.cas("-i", "T-1", "-f", vmcore_b)
+    site_a.environment["PATH"] = f"{tmp_path}:{os.environ['PATH']}"
+    site_a.settings["startTimeout"] = "2"
+    site_a.keep_snippets("sys")
+    done = site_a.cas("-i", "T-1", "-f", vmcore)
     assert done.returncode == 0
     assert reason in done.stderr
-    result = site_b.result("T-1")
+    result = site_a.result("T-1")
     assert result["ladder"] == ["crash", "drgn"]
     assert result["engine"] == "drgn"
 
@@ -256,10 +256,10 @@ def test_a_package_with_another_kernel_than_its_header_says(
     assert list((tmp_path / "debugs").rglob("vmlinux")) == []
 
 
-def site_build_id(site: Site, vmcore_b: Path) -> str:
+def site_build_id(site: Site, vmcore: Path) -> str:
     line = next(
         line
-        for line in site.cas("identify", vmcore_b).stdout.splitlines()
+        for line in site.cas("identify", vmcore).stdout.splitlines()
         if line.startswith("build_id")
     )
     return line.split()[1]

@@ -107,12 +107,12 @@ sys.meta_path.insert(0, Finder)
 
 @pytest.mark.long
 def test_a_limit_on_files_is_not_blamed_on_the_disk(
-    site: Site, vmcore_b: Path, temporary: Path
+    site: Site, vmcore: Path, temporary: Path
 ) -> None:
     done = subprocess.run(
         [
             *("bash", "-c", 'ulimit -f 4096; exec "$0" "$@"', COMMANDS / "cas"),
-            *("-i", "T-1", "-f", vmcore_b),
+            *("-i", "T-1", "-f", vmcore),
         ],
         env=site.prepared(),
         capture_output=True,

@@ -29,10 +29,10 @@ def shared_a() -> Iterator[SharedSite]:
         yield site
 
 
-def roots_upload(site: SharedSite, vmcore_b: Path) -> Path:
+def roots_upload(site: SharedSite, vmcore: Path) -> Path:
     """A dump that only root can read, as kdump leaves it in ``/var/crash``."""
     upload = site.directory / "root" / "vmcore"
-    shutil.copy(vmcore_b, upload)
+    shutil.copy(vmcore, upload)
     upload.chmod(0o600)
     return upload
 
@@ -114,10 +114,10 @@ def test_no_copy_is_kept_of_a_secret_that_root_names_as_a_dump(shared_a: SharedS
     assert list(shared_a.jobs.iterdir()) == []
 
 
-def readable(site: SharedSite, vmcore_b: Path) -> Path:
+def readable(site: SharedSite, vmcore: Path) -> Path:
     """A dump that everybody can read."""
     upload = site.directory / "vmcore"
-    shutil.copy(vmcore_b, upload)
+    shutil.copy(vmcore, upload)
     upload.chmod(0o644)
     return upload
 
@@ -169,8 +169,8 @@ def test_a_place_that_is_closed_is_said_alike_by_every_command(shared_a: SharedS
 
 
 @pytest.mark.long
-def test_what_root_left_behind_is_named_and_mended(shared_a: SharedSite, vmcore_b: Path) -> None:
-    upload = readable(shared_a, vmcore_b)
+def test_what_root_left_behind_is_named_and_mended(shared_a: SharedSite, vmcore: Path) -> None:
+    upload = readable(shared_a, vmcore)
     del shared_a.settings["casuser"]  # root begins without it
     shutil.chown(shared_a.jobs, "root")
     assert shared_a.admin("-b").returncode == 0
@@ -226,8 +226,8 @@ def test_what_root_left_behind_is_named_and_mended(shared_a: SharedSite, vmcore_
 
 
 @pytest.mark.long
-def test_a_group_reads_results_and_nothing_else(shared_a: SharedSite, vmcore_b: Path) -> None:
-    upload = readable(shared_a, vmcore_b)
+def test_a_group_reads_results_and_nothing_else(shared_a: SharedSite, vmcore: Path) -> None:
+    upload = readable(shared_a, vmcore)
     shared_a.settings["resultGroup"] = GROUP
     done = shared_a.cas("-i", "T-1", "-f", upload)
     assert done.returncode == 2

@@ -49,9 +49,9 @@ def test_runs_at_once_share_the_kernel_and_keep_their_jobs_apart(cold: Site, vmc
 
 @pytest.mark.long
 def test_a_run_that_is_interrupted_says_so_in_its_job_and_is_gone_on_with(
-    cold: Site, vmcore_b: Path
+    cold: Site, vmcore: Path
 ) -> None:
-    with cold.start("cas", "-i", "T-1", "-f", vmcore_b) as run:
+    with cold.start("cas", "-i", "T-1", "-f", vmcore) as run:
         assert run.stderr is not None
         for line in run.stderr:
             if "Extracting" in line:
