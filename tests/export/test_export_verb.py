@@ -9,6 +9,7 @@ import json
 import re
 import stat
 import tarfile
+from dataclasses import dataclass
 from pathlib import Path
 
 import jsonschema
@@ -44,11 +45,28 @@ SURVIVES = (
 )
 
 
-@pytest.fixture
-def crash(site: Site) -> str:
-    """The id of a crash whose kernel log and properties name much."""
+@dataclass(frozen=True)
+class Case:
+    """A site whose archive has a crash of which log and properties name much."""
+
+    site: Site
+    crash: str
+
+
+@pytest.fixture(scope="module")
+def case(tmp_path_factory: pytest.TempPathFactory, shared: Path) -> Case:
+    """One for all tests, each of which exports to a place of its own."""
+    place = tmp_path_factory.mktemp("export")
+    (place / "kernels").mkdir()
+    settings = {
+        "kernels": str(place / "kernels"),
+        "workDirectory": str(place / "cores"),
+        "debugs": str(shared / "debugs"),
+        "database": str(place / "cas.db"),
+    }
+    site = Site(place, settings)
     memory = [f"[    4.000000] {line}" for line in words_of_memory(HOST.encode() * 2).splitlines()]
-    log = site.directory / f"{SHORT}.log"
+    log = place / f"{SHORT}.log"
     log.write_text("\n".join(memory) + "\n" + OOPS)
     done = site.cas("-i", SECRETS["ticket"], "-f", log)
     assert done.returncode == 3, done.stderr
@@ -56,8 +74,8 @@ def crash(site: Site) -> str:
     told = {name: "\n".join(encoded(secret).values()) for name, secret in SECRETS.items()}
     assert site.cas("set", crash_id, "seen", input=json.dumps(told)).returncode == 0
     assert site.cas("set", crash_id, SHORT, "\n".join(WORDS)).returncode == 0
-    (site.directory / "words").write_text("# of the customer\n" + "\n".join(WORDS) + "\n")
-    return crash_id
+    (place / "words").write_text("# of the customer\n" + "\n".join(WORDS) + "\n")
+    return Case(site, crash_id)
 
 
 def contents(directory: Path) -> dict[str, str]:
@@ -65,12 +83,13 @@ def contents(directory: Path) -> dict[str, str]:
     return {str(path.relative_to(directory)): path.read_text() for path in files}
 
 
-def test_no_planted_secret_comes_out_and_the_report_is_of_use(site: Site, crash: str) -> None:
-    words = ("--redact", "--words", "words", "-o", "case")
-    done = site.cas("export", crash, *words, "--key", "key")
+def test_no_planted_secret_comes_out_and_the_report_is_of_use(case: Case, tmp_path: Path) -> None:
+    site, crash = case.site, case.crash
+    words = ("--redact", "--words", "words", "-o", tmp_path / "case")
+    done = site.cas("export", crash, *words, "--key", tmp_path / "key")
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("exported 1 crash to case, redacted\n")
-    found = contents(site.directory / "case")
+    assert done.stdout.startswith(f"exported 1 crash to {tmp_path / 'case'}, redacted\n")
+    found = contents(tmp_path / "case")
     for name, text in found.items():
         for secret in SECRETS.values():
             assert not leaks(text, secret), (name, secret)
@@ -93,21 +112,22 @@ def test_no_planted_secret_comes_out_and_the_report_is_of_use(site: Site, crash:
         if name != "export.json"
     )
     assert export["redacted"] and not export["has_dumps"]
-    key = json.loads((site.directory / "key").read_text())
+    key = json.loads((tmp_path / "key").read_text())
     assert SHORT in key["HOST-1"] or SHORT in str(key)
-    assert stat.S_IMODE((site.directory / "key").stat().st_mode) == 0o600
-    for path in (site.directory / "case").rglob("*"):
+    assert stat.S_IMODE((tmp_path / "key").stat().st_mode) == 0o600
+    for path in (tmp_path / "case").rglob("*"):
         assert stat.S_IMODE(path.stat().st_mode) == (0o700 if path.is_dir() else 0o600)
-    record = json.loads(next((site.jobs / ".archive").rglob("info.json")).read_text())
+    record = json.loads((site.jobs / f".archive/objects/{crash[:2]}/{crash}/info.json").read_text())
     assert record["changes"][-1]["what"] == "export, redacted"
     assert record["changes"][-1]["by"] == getpass.getuser()
 
 
-def test_an_export_that_is_not_redacted_says_so(site: Site, crash: str) -> None:
-    done = site.cas("export", SECRETS["ticket"], "--with-dump", "-o", "all.tar.zst")
+def test_an_export_that_is_not_redacted_says_so(case: Case, tmp_path: Path) -> None:
+    site, crash = case.site, case.crash
+    done = site.cas("export", SECRETS["ticket"], "--with-dump", "-o", tmp_path / "all.tar.zst")
     assert done.returncode == 0, done.stderr
     assert "not redacted: names, addresses and all, with dumps" in done.stdout
-    packed = (site.directory / "all.tar.zst").read_bytes()
+    packed = (tmp_path / "all.tar.zst").read_bytes()
     plain = zstandard.ZstdDecompressor().decompressobj().decompress(packed)
     with tarfile.open(fileobj=io.BytesIO(plain)) as tar:
         names = tar.getnames()
@@ -117,17 +137,19 @@ def test_an_export_that_is_not_redacted_says_so(site: Site, crash: str) -> None:
         assert kept and json.load(kept)["has_dumps"]
 
 
-def test_what_cannot_be_meant_is_refused_and_leaves_nothing(site: Site, crash: str) -> None:
-    (site.directory / "there").mkdir()
-    (site.directory / "short").write_text("ab\n")
+def test_what_cannot_be_meant_is_refused_and_leaves_nothing(case: Case, tmp_path: Path) -> None:
+    site, crash = case.site, case.crash
+    there, short = tmp_path / "there", tmp_path / "short"
+    there.mkdir()
+    short.write_text("ab\n")
     before = sorted(site.directory.iterdir())
     for words, said in (
         (("--redact", "--with-dump", "-o", "new"), "a dump cannot be redacted"),
-        (("--redact", "-o", "there"), "is there already"),
+        (("--redact", "-o", there), "is there already"),
         (("--redact", "-o", "nowhere/new"), "is no directory"),
-        (("--redact", "-o", "new.zip"), "an archive ends with one of .tar"),
+        (("--redact", "-o", tmp_path / "new.zip"), "an archive ends with one of .tar"),
         (("--words", "words", "-o", "new"), "of use only with --redact"),
-        (("--redact", "--words", "short", "-o", "new"), "has fewer than 3 characters"),
+        (("--redact", "--words", short, "-o", "new"), "has fewer than 3 characters"),
         (("--redact", "--words", "absent", "-o", "new"), "cannot read absent"),
         (("--redact", "--key", "new/key", "-o", "new"), "must not lie in the export"),
     ):
@@ -137,15 +159,14 @@ def test_what_cannot_be_meant_is_refused_and_leaves_nothing(site: Site, crash: s
     assert sorted(site.directory.iterdir()) == before
 
 
-@pytest.mark.parametrize("name", ["a.tar", "a.tar.gz"])
-def test_archives_are_for_their_owner_alone(site: Site, crash: str, name: str) -> None:
-    assert site.cas("export", f"id={crash[:8]}", "--redact", "-o", name).returncode == 0
-    path = site.directory / name
+def test_an_archive_is_for_its_owner_alone_and_stays(case: Case, tmp_path: Path) -> None:
+    site, crash, path = case.site, case.crash, tmp_path / "a.tar.gz"
+    assert site.cas("export", f"id={crash[:8]}", "--redact", "-o", path).returncode == 0
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     with tarfile.open(path) as tar:
         assert f"cas-export/{crash}/report.txt" in tar.getnames()
     before = path.read_bytes()
-    assert site.cas("export", crash, "--redact", "-o", name).returncode == 2
+    assert site.cas("export", crash, "--redact", "-o", path).returncode == 2
     assert path.read_bytes() == before
 
 
@@ -194,16 +215,17 @@ def test_what_a_dump_s_memory_and_an_analyzer_say_comes_out_without_names(
 
 
 def test_a_job_is_exported_by_its_own_report_and_two_meanings_are_listed(
-    site: Site, crash: str
+    case: Case, tmp_path: Path
 ) -> None:
+    site, crash = case.site, case.crash
     log = site.directory / f"{SHORT}.log"
     assert site.cas("-i", crash[:6], "-f", log).returncode == 3
     (job,) = (site.jobs / SECRETS["ticket"]).iterdir()
     named = {}
     for word in (f"{job.parent.name}/{job.name}", SECRETS["ticket"], f"ticket={crash[:6]}"):
-        target = f"case-{len(named)}"
+        target = tmp_path / f"case-{len(named)}"
         assert site.cas("export", word, "-o", target).returncode == 0
-        result = site.directory / target / crash / "result.json"
+        result = target / crash / "result.json"
         named[word] = json.loads(result.read_text())["ticket"]
     assert list(named.values()) == [SECRETS["ticket"], SECRETS["ticket"], crash[:6]]
     done = site.cas("export", crash[:6], "-o", "new")
@@ -212,8 +234,9 @@ def test_a_job_is_exported_by_its_own_report_and_two_meanings_are_listed(
 
 
 def test_several_crashes_have_a_directory_each_and_one_name_for_a_machine(
-    site: Site, crash: str
+    case: Case, tmp_path: Path
 ) -> None:
+    site = case.site
     log = site.directory / "other.log"
     log.write_text(OOPS.replace("0000000000000018", "0000000000000028").replace("5.0000", "6.0000"))
     assert site.cas("-i", "T-2", "-f", log).returncode == 3
@@ -226,8 +249,8 @@ def test_several_crashes_have_a_directory_each_and_one_name_for_a_machine(
     }
     (site.directory / "note.json").write_text(json.dumps(note))
     assert site.cas("upload", "note.json").returncode == 0
-    assert site.cas("export", "time=100y", "--redact", "-o", "case").returncode == 0
-    found = contents(site.directory / "case")
+    assert site.cas("export", "time=100y", "--redact", "-o", tmp_path / "case").returncode == 0
+    found = contents(tmp_path / "case")
     made = json.loads(found["export.json"])
     assert len(made["crashes"]) == 3
     (noted,) = (each for each in made["crashes"] if each["files"] == ["info.json"])
@@ -236,10 +259,15 @@ def test_several_crashes_have_a_directory_each_and_one_name_for_a_machine(
     assert len(others) == 2 and all(f"Hostname set to <{host}>" in text for text in others)
 
 
-def test_what_nobody_can_look_into_is_left_out_and_said(site: Site, crash: str) -> None:
-    (site.job(SECRETS["ticket"]) / "log").write_bytes(gzip.compress(SHORT.encode()))
-    assert site.cas("export", crash, "--redact", "-o", "case").returncode == 0
-    found = contents(site.directory / "case")
+def test_what_nobody_can_look_into_is_left_out_and_said(case: Case, tmp_path: Path) -> None:
+    site, crash = case.site, case.crash
+    log = site.job(SECRETS["ticket"]) / "log"
+    before = log.read_bytes()
+    log.write_bytes(gzip.compress(SHORT.encode()))
+    done = site.cas("export", SECRETS["ticket"], "--redact", "-o", tmp_path / "case")
+    log.write_bytes(before)
+    assert done.returncode == 0, done.stderr
+    found = contents(tmp_path / "case")
     assert f"{crash}/log" not in found
     (made,) = json.loads(found["export.json"])["crashes"]
     left_out = {one["name"]: one["why"] for one in made["left_out"]}
