@@ -129,7 +129,7 @@ def prepared(directory: Path, hosts: int, stack: ExitStack) -> Bench:
     home = directory / "home"
     paths = {"kernels": "kernels", "workDirectory": "cores", "debugs": "debugs"}
     settings = {key: str(directory / name) for key, name in paths.items()}
-    settings |= {"database": str(directory / "cas.db"), "hostKeepalive": "60"}
+    settings["database"] = str(directory / "cas.db")
     site = Site(directory, settings, {"HOME": str(home)}, "[sweep]\nanswerTime = 0.001\n")
     found = []
     for number in range(hosts):

@@ -73,6 +73,45 @@ class SharedSite(Site):
         return {pwd.getpwuid(found.lstat().st_uid).pw_name for found in (top, *top.rglob("*"))}
 
 
+class Company(SharedSite):
+    """A site whose users are made in an /etc of its own, which nobody else sees."""
+
+    def say(self, *commands: str) -> list[subprocess.CompletedProcess[str]]:
+        """What each command gives, one after another, that is typed by a user: ``USER: …``."""
+        self.configure()
+        there = self.directory
+        steps = [
+            "set -e",
+            "mount --make-rprivate /",
+            f"mount --bind {there}/etc /etc",
+            f"mount --bind {there}/bin /usr/local/bin",
+            "set +e",
+        ]
+        for number, command in enumerate(commands):
+            user, _, typed = command.partition(": ")
+            ids = f"--reuid={user} --regid={user} --init-groups"
+            out = f"{there}/said/{number}"
+            steps.append(
+                f"HOME={there} setpriv {ids} sh -c '{typed}' </dev/null >{out}.out 2>{out}.err;"
+                f" echo $? >{out}.status"
+            )
+        done = self.run("unshare", "-m", "sh", "-c", "\n".join(steps))
+        require_mounts(done)
+        said = []
+        for number, command in enumerate(commands):
+            parts = [there / "said" / f"{number}.{end}" for end in ("status", "out", "err")]
+            status, out, err = (part.read_text() for part in parts)
+            said.append(subprocess.CompletedProcess(command, int(status), out, err))
+        return said
+
+
+def require_mounts(done: subprocess.CompletedProcess[str]) -> None:
+    """Leave the test out where nobody may mount; all else that goes wrong is a failure."""
+    if "unshare" in done.stderr or "mount:" in done.stderr:
+        pytest.skip(done.stderr)
+    assert done.returncode == 0, done.stderr
+
+
 @contextmanager
 def shared_site(kernels: Path) -> Iterator[SharedSite]:
     """A site outside of pytest's directories, which are closed to other users."""

@@ -215,14 +215,14 @@ def reached(host: Host, rules: SweepRules, config: Config) -> Iterator[FarHost]:
     :raises CasError: there is no login, see :func:`cas.ssh.logged_in`
     :raises NoSuchServer: nothing speaks sftp there
     """
-    timeout_s = config.hosts.keepalive_s
-    options = LoginOptions(home_of(config.casuser), config.casuser, config.sshkey, timeout_s)
+    login_s = config.hosts.keepalive_s
+    options = LoginOptions(home_of(config.casuser), config.casuser, config.sshkey, login_s)
     with logged_in(Destination(host.name, host.port), options) as connection:
         clock = threading.Timer(rules.time_s, connection.transport.close)
         clock.daemon = True
         clock.start()
         try:
-            yield FarHost(host, connection, _client(connection, rules, timeout_s))
+            yield FarHost(host, connection, _client(connection, rules, config.fetch_timeout_s))
         finally:
             clock.cancel()
 

@@ -36,8 +36,11 @@ ARM = Host(
 
 @on_both
 def test_a_host_comes_back_with_all_its_facts(store: Store) -> None:
-    store.hosts.put_host(ARM)
-    assert store.registered_hosts() == (ARM,)
+    swept = Host("db01", is_swept=True)
+    for host in (ARM, swept):
+        store.hosts.put_host(host)
+    assert store.registered_hosts() == (ARM, swept)
+    assert store.hosts.all_hosts() == (ARM, swept)
 
 
 def test_hosts_come_by_name_and_port(store: Store) -> None:

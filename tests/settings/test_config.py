@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from cas.errors import ConfigError
+from cas.model.host import Host
 from cas.settings.config import Config, override, read_config
-from cas.settings.rules import StoreRules
+from cas.settings.rules import StoreRules, SweepRules
 
 from installed import Site
 
@@ -143,6 +144,26 @@ def test_what_a_bucket_leaves_out_is_as_for_all_and_of_others_nothing(
     stores = read_config(path, defaults).stores
     every = StoreRules("https://objects.example.com", "eu-west-3")
     assert stores == {"": every, "one": replace(every, region="eu-central-1")}
+
+
+def test_what_a_swept_host_leaves_out_is_as_for_all(tmp_path: Path, defaults: Config) -> None:
+    path = tmp_path / "cas.conf"
+    path.write_text(
+        "[sweep db01:2222]\ntime = 60\n[sweep db02]\ndirectories = /srv/crash : /a\n"
+        "[sweep]\nbytes = 1G\nsftpServer = sudo -n /usr/lib/openssh/sftp-server -R\n"
+    )
+    config = read_config(path, defaults)
+    every = SweepRules(size_bytes=1 << 30, server="sudo -n /usr/lib/openssh/sftp-server -R")
+    assert config.sweep_rules() == config.sweep_rules(Host("db01")) == every
+    assert config.sweep_rules(Host("db01", 2222)) == replace(every, time_s=60.0)
+    own = replace(every, directories=("/srv/crash", "/a"))
+    assert config.sweep_rules(Host("db02", 22)) == own
+    path.write_text("[sweep db01]\ndirectories = crash\n")
+    with pytest.raises(ConfigError, match=r"line 2: `directories = crash`: absolute paths"):
+        read_config(path, defaults)
+    path.write_text("[sweep]\ntimes = 5\n")
+    with pytest.raises(ConfigError, match="did you mean `time`"):
+        read_config(path, defaults)
 
 
 def test_stores_of_each_protocol_have_sections_of_their_own(

@@ -27,8 +27,8 @@ from installed import closed_port
 
 @pytest.fixture
 def impatient(sweeper: Sweeper) -> Sweeper:
-    """Who waits no longer than a second or so."""
-    sweeper.config = replace(sweeper.config, hosts=HostRules(keepalive_s=1.0))
+    """Who waits a few seconds."""
+    sweeper.config = replace(sweeper.config, hosts=HostRules(keepalive_s=5.0), fetch_timeout_s=1.0)
     sweeper.rule(time_s=3.0)
     return sweeper
 
