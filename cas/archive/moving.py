@@ -150,6 +150,7 @@ class Mover:
         require_movable(self.archive, self.archive.read(crash_id))
         done = Moved()
         with self._noted(crash_id, prefix):
+            done.freed_bytes += self._remove_left(crash_id)
             info = self.archive.read(crash_id)
             for file in movable_files(self.archive, info):
                 with self.archive.using(crash_id):
@@ -165,12 +166,15 @@ class Mover:
         :raises CasError: a file cannot be fetched, or there is no room
         """
         done = Moved()
-        with self._noted(crash_id, LOCAL), self.archive.using(crash_id):
-            info = self.archive.read(crash_id)
-            for file in moved_files(info):
-                path = self._fetched(info, file)
-                with _although_behind(done):
-                    self._take_in(crash_id, file, path, done)
+        with self._noted(crash_id, LOCAL):
+            if self._left_names(self.archive.read(crash_id)):
+                self._remove_left(crash_id)
+            with self.archive.using(crash_id):
+                info = self.archive.read(crash_id)
+                for file in moved_files(info):
+                    path = self._fetched(info, file)
+                    with _although_behind(done):
+                        self._take_in(crash_id, file, path, done)
             shutil.rmtree(self._coming(crash_id), ignore_errors=True)
         return done
 
@@ -301,13 +305,9 @@ class Mover:
     def _settle(self, left: LeftMove) -> None:
         """What a stopped move left: names of files that are in a store, and what has come back."""
         crash_id, coming, moved = left.crash_id, self._coming(left.crash_id), list[File]()
-        with suppress(NotArchived), self.archive.unused(crash_id) as is_unused:
-            if not is_unused:
-                raise StillUsed(f"the crash {crash_id} is in use")
-            with self.archive.changing(crash_id) as draft, writing_below(self.archive.path):
-                moved = moved_files(draft.info)
-                for path in self._left_names(draft.info):
-                    remove_file(path)
+        with suppress(NotArchived):
+            self._remove_left(crash_id)
+            moved = moved_files(self.archive.read(crash_id))
         if coming.is_dir() and time.time() - _newest(coming) < _KEPT_S:
             raise TryAgain(
                 f"what has come of it is kept for a day; to go on: cas move {crash_id} --to local"
@@ -319,6 +319,17 @@ class Mover:
         else:
             copied = "; what it had copied may be there still" if left.to != LOCAL else ""
             self.progress.say(f"{said} undone{copied}")
+
+    def _remove_left(self, crash_id: str) -> int:
+        """Remove names on this machine of files that are in a store; the bytes that this freed.
+
+        :raises StillUsed: somebody uses them
+        """
+        with self.archive.unused(crash_id) as is_unused:
+            if not is_unused:
+                raise StillUsed(f"the crash {crash_id} is in use")
+            with self.archive.changing(crash_id) as draft, writing_below(self.archive.path):
+                return sum(map(remove_file, self._left_names(draft.info)))
 
     def _left_names(self, info: Info) -> list[Path]:
         """Names on this machine of files that are in a store."""
