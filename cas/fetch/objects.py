@@ -17,7 +17,7 @@ from cas.fetch.patience import status_text
 from cas.fetch.source import Broken, Changed, Denied, FetchPolicy, Had, NotThere
 from cas.fetch.stores import by_http, environment_unheard, opened_store
 from cas.fetch.url import Url
-from cas.progress import Progress
+from cas.progress import Progress, Silent
 
 PART_BYTES = 8 << 20
 """Of one part of an object; of a large one more, for it has no more than `MOST_PARTS`."""
@@ -44,13 +44,17 @@ def object_size(url: Url, policy: FetchPolicy) -> int | None:
     :raises FetchError: it cannot tell
     :raises Broken: it cannot be asked now
     """
-    try:
-        with opened_by_http(*by_http(url, policy)) as body:
-            if body.version.size_bytes is None:
-                raise FetchError(f"{url}: the store does not say how long it is")
-            return body.version.size_bytes
-    except NotThere:
-        return None
+    attempts = Attempts(policy, Silent())
+    while True:
+        try:
+            with opened_by_http(*by_http(url, policy)) as body:
+                if body.version.size_bytes is None:
+                    raise FetchError(f"{url}: the store does not say how long it is")
+                return body.version.size_bytes
+        except NotThere:
+            return None
+        except Broken as error:
+            attempts.failed(error, 0)
 
 
 def object_pieces(url: Url, policy: FetchPolicy, progress: Progress) -> Iterator[tuple[int, bytes]]:
