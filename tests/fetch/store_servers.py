@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.client import HTTPConnection
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -59,6 +62,68 @@ def store_with(dump: Path, key: str) -> Iterator[str]:
 
         obstore.put(opened_bucket(endpoint), key, dump)
         yield endpoint
+
+
+class Spoiler(BaseHTTPRequestHandler):
+    """Stands before a store, and spoils some of what is asked."""
+
+    protocol_version = "HTTP/1.1"
+    store: ClassVar[tuple[str, int]]
+    spoilt: ClassVar[dict[str, list[str]]]
+    """By method what is done to the next requests; the last one is done to all that follow:
+    ``fine``, ``dies``, ``lies`` or a status."""
+
+    def answer(self) -> None:
+        """Pass it on, or spoil it."""
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        acts = self.spoilt.get(self.command, ["fine"])
+        act = acts.pop(0) if len(acts) > 1 else acts[0]
+        if act == "dies":
+            self.connection.shutdown(socket.SHUT_RDWR)
+            self.close_connection = True
+            return
+        if act.isdecimal():
+            self.send_response(int(act))
+            self.send_header("Retry-After", "1")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
+        connection = HTTPConnection(*self.store)
+        connection.request(self.command, self.path, body, dict(self.headers))
+        response = connection.getresponse()
+        content = response.read()
+        if act == "lies":
+            content = bytes(byte ^ 1 for byte in content)
+        self.send_response(response.status)
+        for name, value in response.getheaders():
+            if name.lower() not in ("connection", "date", "server", "transfer-encoding"):
+                self.send_header(name, value)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(content)
+        connection.close()
+
+    do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = answer
+
+    def log_message(self, format: str, *words: Any) -> None:
+        """Write nothing."""
+
+
+@contextmanager
+def spoiling(endpoint: str, **spoilt: list[str]) -> Iterator[str]:
+    """The endpoint of a store that does to requests what is said, by method."""
+    host, _, port = endpoint.removeprefix("http://").partition(":")
+    facts = {"store": (host, int(port)), "spoilt": spoilt}
+    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Spoiling", (Spoiler,), facts))
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
 
 
 def know_store(site: Site, endpoint: str) -> None:
