@@ -127,14 +127,16 @@ def _files_for_modules(
 ) -> Mapping[str, Path]:
     """Debug files of the kernel modules that modules of the trace look into, if they were loaded.
 
-    They are extracted where they are not at hand, which takes seconds, once.
+    They are extracted where they are not at hand, once; no package is read for one that did not
+    come with the kernel.
     """
     config, progress = world.config, world.progress
     named = {name for module in modules for name in module.kmods} - case.kmods.keys()
     try:
         answer = load_result(job.directory).answer
         loaded = answer.kmods if answer else ()
-        wanted = {each.name: each.build_id for each in loaded if each.name in named}
+        own = (each for each in loaded if each.name in named and "O" not in each.taint)
+        wanted = {each.name: each.build_id for each in own}
         if not wanted:
             return {}
         catalogue = Catalogue.of(config, Store.of(config))

@@ -124,7 +124,7 @@ TOLD = {
 
 def test_modules_tell_what_their_drivers_were_doing(site: Site) -> None:
     analyse(site, "busy")
-    done = site.cas("glide", "T-1", "--tasks", "panic", timeout=300)
+    done = site.cas("glide", "T-1", "--tasks", "panic", timeout=900)
     assert (done.returncode, "is disabled" in done.stdout) == (0, False), done.stderr
     sections: dict[str, list[str]] = {}
     for line in done.stdout.splitlines():

@@ -326,6 +326,44 @@ def test_shipped_modules_take_part_where_their_code_is_built_in(
     assert queues and all(re.fullmatch(queue, one) for one in queues)
 
 
+HELPED = """
+from drgn.helpers.linux.block import for_each_disk
+
+def lacking(trace, number):
+    trace.say(f"part {number}")
+    trace.prog["no_such_variable"]
+
+def end(trace):
+    trace.attempt(lacking, 1)
+    trace.say(trace.words(trace.prog["init_task"]))
+    trace.say(trace.bits("enum pageflags", 5), trace.bits("enum pageflags", 0))
+    trace.say(trace.enumerator(trace.prog["system_state"]))
+    trace.say(trace.ticks(trace.prog["jiffies"]), trace.ticks(trace.prog["jiffies"] - 1000))
+    trace.say(trace.nanoseconds(1))
+    trace.say(*(name for _, name in trace.file_systems("proc", "sysfs")))
+    trace.say(str(sum(1 for _ in trace.tasks()) > 30))
+    for disk in for_each_disk(trace.prog):
+        trace.say_requests(disk.queue)
+    trace.say("the end")
+"""
+
+
+def test_a_module_is_helped_to_tell_what_kernels_have(ask: Ask) -> None:
+    records = ask({"core": HELPED}, tasks="panic")
+    assert of_kind(records, "remark") == []
+    (section,) = of_kind(records, "section")
+    part, lacking, task, bits, none, state, now, before, since, *mounts, many, end = (
+        line["text"] for line in section["lines"]
+    )
+    assert (part, end, many) == ("part 1", "the end", "True")
+    assert lacking.startswith("  lacking: could not find") and "no_such_variable" in lacking
+    assert re.fullmatch(r'pid 0 "swapper/0", R \(running\)', task)
+    assert (bits, none, state) == ("PG_locked, PG_uptodate", "none", "SYSTEM_RUNNING")
+    assert now.startswith("0") and now.endswith(" before the crash")
+    assert before.endswith(" before the crash") and since.endswith(" before the crash")
+    assert "proc on proc (/proc)" in mounts
+
+
 def test_a_module_names_the_kernel_modules_that_it_looks_into(ask: Ask, tmp_path: Path) -> None:
     (tmp_path / "cas_glide_ledger.py").write_text("# title: a ledger\n# kmods: cas-oops nfs\n")
     (tmp_path / "cas_glide_plain-name.py").write_text("")

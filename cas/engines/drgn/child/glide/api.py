@@ -120,9 +120,13 @@ class Trace:
     def bits(self, enumeration: str, value: int) -> str:
         """The names of the bits that are set, by the kernel's own enumeration of their numbers.
 
+        A number with several names has the first of them.
+
         :param enumeration: such as ``enum flag_bits``
         """
-        names = {one.value: one.name for one in self.prog.type(enumeration).enumerators or ()}
+        names: dict[int, str] = {}
+        for one in self.prog.type(enumeration).enumerators or ():
+            names.setdefault(one.value, one.name)
         bits = [n for n in range(int(value).bit_length()) if int(value) >> n & 1]
         return ", ".join(names.get(n, f"bit {n}") for n in bits) or "none"
 
