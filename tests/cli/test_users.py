@@ -180,7 +180,15 @@ def test_what_root_left_behind_is_named_and_mended(shared_a: SharedSite, vmcore:
     assert (closed.returncode, closed.stdout.count("broken ")) == (4, 4), closed.stdout
     shutil.chown(shared_a.jobs, OTHER)
 
-    names = ("T-1", ".grown", BUILD_ID, f"{BUILD_ID}.lock", "cas.db", "cas.db.build.lock")
+    names = (
+        ".archive",
+        "T-1",
+        ".grown",
+        BUILD_ID,
+        f"{BUILD_ID}.lock",
+        "cas.db",
+        "cas.db.build.lock",
+    )
     (places,) = zip(*(shared_a.directory.glob(f"*/{name}") for name in names), strict=True)
     command = f"chown -R --from=root {OTHER}: {' '.join(map(str, places))}"
     done = shared_a.as_user(OTHER, "cas-admin", "-b")
