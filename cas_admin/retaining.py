@@ -29,7 +29,7 @@ from cas.errors import CasError, Refused, TryAgain, UsageError
 from cas.files.whole import writing_below
 from cas.frozen import dataclass
 from cas.jobs.work_directory import WorkDirectory
-from cas.model.archived import EVERY, ID_DIGITS
+from cas.model.archived import EVERY
 from cas.settings.person import person
 from cas.text import json_text
 from cas.units import bytes_of, human_size
@@ -44,6 +44,7 @@ LOCK = "purging"
 ENOUGH = "the room that is wanted is there without it"
 QUESTION = "Is the clock right, so that these are as old as they seem? [Y/y/N/n]: "
 ASK = "look at the clock; on a terminal the same command asks and removes them"
+_NOTE_LIMIT = 1 << 20
 _HOUR_S = 60 * 60
 """Of the crashes that came within so many seconds one is a trace."""
 
@@ -155,28 +156,41 @@ def crashes(number: int) -> str:
     return f"{number:,} {'crash' if number == 1 else 'crashes'}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Note:
-    """Where a purge says which crash it empties: the next one ends that if it is stopped."""
+    """Where a purge says which crashes it empties: the next one ends that if it is stopped."""
 
     descriptor: int | None
     """``None``: there is nothing to purge."""
+    begun: list[str] = field(default_factory=list)
+    """Ids of crashes that were not emptied to the end."""
 
-    def read(self) -> str | None:
-        """The crash that somebody was emptying who was stopped."""
-        if self.descriptor is None:
-            return None
-        found = os.pread(self.descriptor, ID_DIGITS, 0).decode("ascii", "replace")
-        return found if is_crash_id(found) else None
+    def read(self) -> list[str]:
+        """The crashes that somebody was emptying who was stopped."""
+        if self.descriptor is not None:
+            found = os.pread(self.descriptor, _NOTE_LIMIT, 0).decode("ascii", "replace").split()
+            self.begun = [*filter(is_crash_id, found)]
+        return list(self.begun)
 
     @contextmanager
     def naming(self, crash_id: str) -> Iterator[None]:
-        """Say that a crash is emptied; on a full disk nobody does."""
-        self._write(crash_id.encode())
-        yield
-        self._write(b"")
+        """Say that a crash is emptied, until it is, or has to stay; on a full disk nobody does."""
+        self.begun.append(crash_id)
+        self._write()
+        try:
+            yield
+        except (StillNeeded, NotArchived):
+            self.forget(crash_id)
+            raise
+        self.forget(crash_id)
 
-    def _write(self, content: bytes) -> None:
+    def forget(self, crash_id: str) -> None:
+        """Say that nothing is left of it to be done."""
+        self.begun = [each for each in self.begun if each != crash_id]
+        self._write()
+
+    def _write(self) -> None:
+        content = "".join(f"{each}\n" for each in self.begun).encode()
         with suppress(OSError):
             if self.descriptor is not None:
                 os.pwrite(self.descriptor, content, 0)
@@ -273,12 +287,16 @@ class Retaining:
 
     def finish(self, note: Note) -> None:
         """End what somebody began who was stopped: files go that are recorded as purged."""
-        crash_id = note.read()
-        if crash_id is None:
-            return
-        with suppress(StillNeeded, NotArchived):
-            for path, _ in remove_leftovers(self.archive, crash_id, self.world.now.timestamp()):
-                self.world.progress.say(f"removed {path}, {LEFTOVER}")
+        for crash_id in note.read():
+            try:
+                for path, _ in remove_leftovers(self.archive, crash_id, self.world.now.timestamp()):
+                    self.world.progress.say(f"removed {path}, {LEFTOVER}")
+            except NotArchived:
+                pass
+            except (OSError, CasError) as error:
+                self.world.progress.warn(f"what was left of the crash {crash_id}: {error}")
+                continue
+            note.forget(crash_id)
 
     def remove(self, plan: Plan, removed: Removed, note: Note) -> Iterator[str]:
         """Carry a plan out; what cannot go does not keep the others.

@@ -192,8 +192,16 @@ def trial(
         ("list", stage.site.cas("ls").stdout, reference.listed),
     ):
         if found != wanted:
-            complaints.append(f"OTHER {name}: {found}")
+            complaints.append(f"OTHER {name}: {_other(found, wanted)}")
     return done.returncode == -signal.SIGKILL or kind != "kill", complaints
+
+
+def _other(found: object, wanted: object) -> object:
+    """What of a mapping is not as it should be, or all of something else."""
+    if not isinstance(found, Mapping) or not isinstance(wanted, Mapping):
+        return found
+    keys = found.keys() | wanted.keys()
+    return {key: found.get(key) for key in keys if found.get(key) != wanted.get(key)}
 
 
 def lost(stage: Stage, reference: Reference) -> list[str]:

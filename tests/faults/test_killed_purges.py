@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from purge_trial import LESSER, Reference, Stage, prepared, trial, undisturbed
+from purge_trial import LESSER, UPLOADED, Reference, Stage, prepared, trial, undisturbed
 
 from installed import few_of, needs
 
@@ -49,6 +49,7 @@ DISTURBED = {
     "a kill before the record of the jobs' crash": ("kill", "rename", "/.info.json.part", 2),
     "a kill at a name in a job": ("kill", "unlink", "/vmcore/vmcore", 2),
     "no room for the record of a job": ("ENOSPC", "write", "/.job.json.part", 2),
+    "an error once the record of a crash is there": ("ENOSPC", "fsync", f"/{UPLOADED}", 2),
     "no room for the record of a crash": ("ENOSPC", "write", "/.info.json.part", 1),
 }
 
