@@ -149,9 +149,8 @@ def test_notes_of_another_program_come_by_a_mapping(site: Site) -> None:
     assert upload(site, theirs, "--mapping", "absent.toml").returncode == 2
 
 
-def test_the_script_of_the_guide_skips_what_is_known_and_nothing_else(site_b: Site) -> None:
+def test_the_script_of_the_guide_skips_what_is_known_and_nothing_else(site: Site) -> None:
     """The whole way: a dump is kept, a crash kernel has its log alone, its note is counted."""
-    site = site_b
     site.settings["debugs"] = str(site.directory / "debugs")
     vmcore = FIXTURES / "b" / "vmcore.kdump"
     assert site.cas("upload", vmcore).returncode == 0
@@ -188,7 +187,7 @@ def test_the_script_of_the_guide_skips_what_is_known_and_nothing_else(site_b: Si
     done = site.cas("upload", "note.json")
     assert done.returncode == 0, done.stderr
     assert f"2 crashes have the signature {known['signature']}" in done.stderr
-    done = site.cas("-i", "T-2", "-f", vmcore)
+    assert site.cas("-i", "T-2", "-f", vmcore).returncode == 6
     assert "1 note without a dump" in (site.job("T-2") / "report.txt").read_text().replace(
         "\n", " "
     )
