@@ -10,8 +10,9 @@ def _words(text: str) -> frozenset[str]:
 
 
 PLACES = re.compile(
-    r"([A-Za-z_][\w.]*)\+(?:0x)?[0-9a-f]+|(?:\] |^ *#\d+ +|\(inline\) +)([A-Za-z_][\w.]*)"
-    r"|\[([A-Za-z]\w*)\]|/([A-Za-z]\w*)\.(?:ko|c|h|S)\b"
+    r"(?<![\w.])([A-Za-z_][\w.]{0,127})\+(?:0x)?[0-9a-f]"
+    r"|(?:\] |#\d{1,3} +|\(inline\) +)([A-Za-z_][\w.]{0,127})"
+    r"|\[([A-Za-z]\w{0,63})\]|/([A-Za-z]\w{0,63})\.(?:ko|c|h|S)\b"
 )
 """Functions, kernel modules and files of the source, as logs and debuggers name them."""
 KEPT_HOSTS = _words(

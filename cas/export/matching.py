@@ -18,7 +18,7 @@ _LOOSE = 4
 _COMM = 15
 """Characters of a task's name, include/linux/sched.h: TASK_COMM_LEN, of which one is its end."""
 _KEPT = re.compile(
-    r"[A-Za-z_][\w.]*\+0x[0-9a-f]+(?:/0x[0-9a-f]+)?(?: \[\w+\])?"
+    r"(?<![\w.])[A-Za-z_][\w.]{0,127}\+0x[0-9a-f]+(?:/0x[0-9a-f]+)?(?: \[\w+\])?"
     r"|(?<![\w])(?:0x)?[0-9a-fA-F]{8,}(?![\w])"
     r"|Linux version \S+|\b(?:vmlinux|vmcore)\b"
 )
