@@ -23,7 +23,7 @@ PART_BYTES = 8 << 20
 """Of one part of an object; of a large one more, for it has no more than `MOST_PARTS`."""
 MOST_PARTS = 9_000
 """Amazon's stores take 10,000."""
-HELD_BYTES = 64 << 20
+HELD_BYTES = 32 << 20
 """Of the parts that are on their way at a time, unless one alone has more."""
 _SLOWEST = 64 << 10
 """Bytes in a second: a part that comes on its way more slowly counts as stuck."""
