@@ -35,8 +35,8 @@ SCENARIOS = ("away", "back")
 CRASH = "ab" * 16
 """A crash of two files, which no job has."""
 TICKET = "T-1"
-_SERVERS = ExitStack()
-"""The stores, which serve as long as the process lasts."""
+SERVERS = ExitStack()
+"""The stores, which serve until whoever plays closes it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ def _site(directory: Path, endpoint: str) -> Site:
 
 def prepared(directory: Path, scenario: str) -> Stage:
     """A crash of a job whose dump is a second name, and one without a job."""
-    stage = Stage(directory, scenario, _SERVERS.enter_context(served_store()))
+    stage = Stage(directory, scenario, SERVERS.enter_context(served_store()))
     site = _site(directory / "before", stage.endpoint)
     command(site.directory, COMMANDS / "cas", "-i", TICKET, "-f", FIXTURES / "b" / "vmcore.kdump")
     _end_job(site)

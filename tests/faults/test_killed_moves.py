@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from move_trial import prepared, trial, undisturbed
+from move_trial import SERVERS, prepared, trial, undisturbed
 
 from installed import needs
 
@@ -34,14 +34,15 @@ def test_a_move_that_is_disturbed_loses_nothing_and_the_next_one_ends_it(
     tmp_path: Path, scenario: str
 ) -> None:
     needs("strace")
-    stage = prepared(tmp_path / scenario, scenario)
-    reference = undisturbed(stage)
-    for number, (kind, call, part, which) in enumerate(FAULTS[scenario]):
-        point = next(
-            point
-            for point in reference.points
-            if point.call.startswith(call) and part in point.name and point.number == which
-        )
-        outcome = trial(stage, point, kind, f"trial-{number}", reference)
-        assert outcome.hit, point
-        assert outcome.complaints == ()
+    with SERVERS:
+        stage = prepared(tmp_path / scenario, scenario)
+        reference = undisturbed(stage)
+        for number, (kind, call, part, which) in enumerate(FAULTS[scenario]):
+            point = next(
+                point
+                for point in reference.points
+                if point.call.startswith(call) and part in point.name and point.number == which
+            )
+            outcome = trial(stage, point, kind, f"trial-{number}", reference)
+            assert outcome.hit, point
+            assert outcome.complaints == ()
