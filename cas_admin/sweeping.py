@@ -55,7 +55,7 @@ class Sweeping:
                     self._answer(told, archive)
         except AlreadySwept as error:
             progress.say(f"{error}: nothing was done")
-            return 0
+            told = []
         if self.as_json:
             yield json_text({"version": VERSION, "hosts": list(map(_as_json, told))}, indent=1)
         return FAILED if any(each.problem for each in told) else 0

@@ -103,6 +103,7 @@ def test_a_second_sweep_at_the_same_time_says_so_and_is_no_failure(swept: Swept)
     dump_into(swept.there, 1)
     with only_sweep(swept.archive()):
         done = swept.admin("sweep", "--fetch")
+        assert json.loads(swept.admin("sweep", "--json").stdout)["hosts"] == []
     assert (done.returncode, done.stdout) == (0, "")
     assert "another sweep is at work: nothing was done" in done.stderr
     assert len(swept.sweep()["missing"]) == 1
