@@ -9,7 +9,7 @@ from cas.hosts.inventory import ask_host
 from cas.model.host import Host
 from cas.settings.config import Config
 from cas.sweep.far_host import SUDO, reached
-from cas.sweep.walk import Walk
+from cas.sweep.walk import Walk, told_together
 
 
 def ask_swept_host(host: Host, config: Config) -> Host:
@@ -22,7 +22,8 @@ def ask_swept_host(host: Host, config: Config) -> Host:
         walk = Walk(there)
         walk.through(rules.directories)
         key = there.host_key
-    problem = f"{'; '.join(walk.problems)}: {SUDO}" if walk.problems else None
+    problems = told_together(walk.problems)
+    problem = f"{problems}: {SUDO}" if problems else None
     absent = tuple(f"{left.path}: {left.why}" for left in walk.left if left.path.startswith("/"))
     remarks = absent if walk.entries == 0 else ()
     return replace(host, checked=datetime.now(UTC), host_key=key, problem=problem, remarks=remarks)

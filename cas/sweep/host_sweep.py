@@ -13,8 +13,8 @@ from pathlib import Path
 from cas.archive.archive import Archive
 from cas.archive.places import note_place
 from cas.archive.record import Place
-from cas.errors import CasError, DiskFull, FetchError, NotADump, Refused, TryAgain
-from cas.fetch.source import Changed, Denied, NotThere
+from cas.errors import CasError, DiskFull, FetchError, NotADump, NotPermitted, Refused, Shortage
+from cas.fetch.source import Broken, Changed, Denied, NotThere
 from cas.model.host import Host
 from cas.progress import Progress
 from cas.settings.config import Config
@@ -23,10 +23,12 @@ from cas.sweep.far_host import SUDO, FarHost, reached
 from cas.sweep.fetching import Arrived, Fetching
 from cas.sweep.judging import Seen, Useless, seen_there, why_known
 from cas.sweep.ledger import Ledger, Noted
-from cas.sweep.walk import Found, Kind, Left, Walk, in_order
+from cas.sweep.walk import Found, Kind, Left, Walk, in_order, told_together
 from cas.text import count, one_line
 from cas.units import human_size, human_span
 
+ENDING = Broken, DiskFull, Shortage, NotPermitted
+"""What keeps all further files of a host from the archive, too; everything else is of one file."""
 GROWS = "it grows or changes: the next sweep looks again"
 AHEAD = 3
 """Files that have come and wait to be in the archive, at most."""
@@ -99,6 +101,7 @@ class HostSweep:
     result: Swept = field(init=False)
     _ledger: Ledger = field(init=False)
     _rules: SweepRules = field(init=False)
+    _problems: dict[str, None] = field(default_factory=dict)
     _saved: float = field(default_factory=time.monotonic)
     _planned: int = 0
     """Bytes of what is missing, or was."""
@@ -197,6 +200,14 @@ class HostSweep:
             return
         self.result.read_bytes += seen.read_bytes
         self._await_entering(seen.crash_id)
+        try:
+            self._decide(found, seen, there)
+        except ENDING:
+            raise
+        except CasError as error:  # such as a record here that is damaged
+            self._leave_unread(found, error)
+
+    def _decide(self, found: Found, seen: Seen, there: FarHost) -> None:
         if known := why_known(found, seen, self.archive):
             self._note_known(found, seen, known)
         elif not self.claims.take(found, seen):
@@ -239,7 +250,7 @@ class HostSweep:
         except Changed:
             self._leave(found, GROWS)
             return
-        except (TryAgain, DiskFull):
+        except ENDING:
             self.result.missing.append(missing)
             raise
         except (FetchError, Refused) as error:
@@ -257,9 +268,13 @@ class HostSweep:
             self._leave(found, str(error))
             self._ledger.note(found, None, str(error))
             return
-        except CasError:
+        except ENDING:
             self.result.missing.append(missing)
             raise
+        except CasError as error:
+            self.result.missing.append(missing)
+            self._leave_unread(found, error)
+            return
         crash, digest = entered.info.id, entered.file.digest
         self.result.missing.append(replace(missing, crash=crash, is_fetched=True, digest=digest))
         self._ledger.note(found, crash)
@@ -311,9 +326,8 @@ class HostSweep:
         self.result.left.append(Left(found.shown, why))
 
     def _note_problem(self, problem: str) -> None:
-        before = self.result.problem
-        if before is None or problem not in before:
-            self.result.problem = f"{before}; {problem}" if before else problem
+        self._problems[problem] = None
+        self.result.problem = told_together(self._problems)
 
     def _save(self) -> None:
         if self.fetches:

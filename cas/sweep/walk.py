@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import fnmatch
+import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 from posixpath import basename, dirname
 
+from cas.errors import FetchError
 from cas.fetch.source import Denied, NotThere
 from cas.sweep.far_host import FarHost, FarState
-from cas.text import one_line
+from cas.text import count, one_line
 
 DEPTH = 4
 """Directories in one another below a configured one: systemd-pstore makes two."""
 ENTRIES = 200_000
 """Names of one host that are looked at; so many crashes no machine survives."""
+PROBLEMS = 5
+"""Of a host, that are told one by one."""
 _LOG = re.compile(rb"vmcore-dmesg.*|dmesg\..*|dmesg-.*", re.DOTALL)
 _DUMPS = ("vmcore*", "dump.*", "dump-*", "*.vmcore", "*.kdump")
 """What kdump (kexec-tools, kdump-utils), kdump-tools of Debian and makedumpfile's users call
@@ -88,6 +92,8 @@ class Walk:
                 self._look_into(place, 0)
             except NotThere:
                 absent.append(name)
+            except FetchError as error:
+                self.problems.append(one_line(str(error)))
         if len(absent) == len(directories):
             self.left.append(Left(", ".join(absent), "there is no such directory"))
 
@@ -96,6 +102,11 @@ class Walk:
             listed = self._bounded(directory)
         except Denied:
             self.problems.append(f"{one_line(directory)} is closed to this user")
+            return
+        except NotThere:
+            raise
+        except FetchError as error:  # a disk that fails, say: what lies beside it is of use
+            self.problems.append(one_line(str(error)))
             return
         for name, state in listed:
             path = directory.rstrip(b"/") + b"/" + name
@@ -124,6 +135,13 @@ class Walk:
             if each[1].is_directory or kind_of_name(each[0]):
                 listed.append(each)
         return listed
+
+
+def told_together(problems: Collection[str]) -> str | None:
+    """Problems in one sentence, the first of many; ``None``: there is none."""
+    first, more = list(itertools.islice(problems, PROBLEMS)), len(problems) - PROBLEMS
+    rest = (f"and {count(more, 'more problem')}",) if more > 0 else ()
+    return "; ".join((*first, *rest)) or None
 
 
 def kind_of_name(name: bytes) -> Kind | None:

@@ -43,6 +43,9 @@ def listings() -> Iterator[bytes]:
         while True:
             yield named((b"below", attributes(FOLDER)))
             yield b""
+    if HOW == "broken-directories":
+        folders = (b"below%d" % each for each in range(3000))
+        yield named(*((each, attributes(FOLDER)) for each in folders))
     if HOW == "count":
         yield struct.pack(">I", 0xFFFFFFFF)
     if HOW == "extended":
@@ -62,6 +65,8 @@ def listings() -> Iterator[bytes]:
 
 def answer(kind: int, body: bytes, lists: Iterator[bytes]) -> tuple[int, bytes]:
     """What is said to a request; the kind 0: nothing, ever."""
+    if kind == 11 and HOW == "broken-directories" and b"/below" in body:
+        return 101, struct.pack(">I", 4) + text(b"I/O error") + text(b"")
     if kind in (3, 11):
         return 102, text(b"h")
     if kind == 12:

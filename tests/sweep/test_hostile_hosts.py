@@ -161,6 +161,16 @@ def test_hosts_that_cannot_be_reached_stop_no_other_one(
     assert all(problem != "None" for problem in problems.values())
 
 
+def test_a_directory_that_cannot_be_read_hides_no_other_one(sweeper: Sweeper) -> None:
+    (sweeper.there / "vmcore").write_bytes(sweeper.dump(1).read_bytes())
+    sweeper.lie("broken-directories")
+    swept = sweeper.sweep(fetches=False)
+    assert [Path(each.path).name for each in swept.missing] == ["vmcore"]
+    problem = str(swept.problem)
+    assert problem.count("the server does not give it") == 5
+    assert problem.endswith("and 2995 more problems") or problem.endswith("and 2,995 more problems")
+
+
 def test_a_full_disk_here_stops_the_host_whose_dump_found_no_room(sweeper: Sweeper) -> None:
     sweeper.dump(1)
     intake = replace(sweeper.config.intake, reserve_bytes=1 << 60)

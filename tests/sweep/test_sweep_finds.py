@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from made_crashes import CUT, FILTERED, FLAT, FULL
-from swept_hosts import Sweeper
+from swept_hosts import Sweeper, aged
 
 from cas.sweep.walk import Kind, kind_of_name
 
@@ -83,6 +83,18 @@ def test_what_the_archive_does_not_know_any_more_is_missing_again(sweeper: Sweep
     (missing,) = sweeper.sweep().missing
     shutil.rmtree(sweeper.archive.directory_of(missing.crash))
     assert [each.crash for each in sweeper.sweep().missing] == [missing.crash]
+
+
+def test_a_damaged_record_here_keeps_no_other_file_from_coming(sweeper: Sweeper) -> None:
+    damaged = sweeper.dump(2)
+    (missing,) = sweeper.sweep().missing
+    (sweeper.archive.directory_of(missing.crash) / "info.json").write_text("{")
+    older = aged(sweeper.dump(1), 60)
+    shutil.rmtree(sweeper.archive.path / "swept")
+    swept = sweeper.sweep()
+    assert [(each.path, each.is_fetched) for each in swept.missing] == [(str(older), True)]
+    assert "info.json" in sweeper.left(swept)[f"{damaged.parent.name}/vmcore"]
+    assert "info.json" in str(swept.problem)
 
 
 def test_known_files_are_not_opened_again_and_by_their_ids_cost_kilobytes(
