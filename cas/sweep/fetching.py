@@ -32,16 +32,21 @@ class Arrived:
     """A file that has come, in a directory of its own which is ours until it is closed."""
 
     job: Job
+    part: Part
+    is_old: bool
+    """An earlier sweep has fetched it, of what the host had then."""
     stack: ExitStack
 
-    def enter(self, archive: Archive, config: Config, place: Place) -> Entered:
-        """Have it in the archive, without an answer.
+    def enter(self, archive: Archive, config: Config, place: Place | None) -> Entered:
+        """Have it in the archive, without an answer; the next file is fetched meanwhile.
 
         :param place: where it was found
         :raises NotADump: it is none, and is gone
         :raises CasError: that cannot be done now; the next sweep does it
         """
         with self.stack:
+            if not self.is_old:
+                self.part.publish()
             return enter_fetched(self.job, archive, config, Silent(), place)
 
 
@@ -70,16 +75,17 @@ class Fetching:
                 order = Order(incoming.NAME, Path(), url=address, fetch=Fetch.ALL)
                 now = datetime.now().astimezone()
                 job = stack.enter_context(incoming.new_upload(self.archive, order, now))
-            self._download(found, job)
-            return Arrived(job, stack.pop_all())
+            part = Part(job.directory / DOWNLOAD, self.host.url(found.path), self.config.intake)
+            is_old = part.whole.is_file()
+            if not is_old:
+                stack.enter_context(part)
+                self._download(found, job, part)
+            return Arrived(job, part, is_old, stack.pop_all())
 
-    def _download(self, found: Found, job: Job) -> None:
+    def _download(self, found: Found, job: Job, part: Part) -> None:
         url = self.host.url(found.path)
-        part = Part(job.directory / DOWNLOAD, url, self.config.intake)
-        if part.whole.is_file():
-            return
         try:
-            with part, self.host.opened(found.path, found.state) as file:
+            with self.host.opened(found.path, found.state) as file:
                 version = stat_version(url, file)
                 offset = part.had.offset if version.continues(part.had.version) else 0
                 source = SftpFile(url, file, version, offset)
@@ -94,7 +100,6 @@ class Fetching:
                 if size < declared:
                     sizes = f"{human_size(size)} of {human_size(declared)}"
                     raise FetchError(f"{url}: the host sends {sizes}")
-                part.publish()
         except (TryAgain, DiskFull):
             if not part.is_resumable:
                 incoming.remove_upload(job)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from cas.archive.archive import Archive
+from cas.archive.keeping import Entered
 from cas.archive.places import note_place
 from cas.archive.record import Place
 from cas.errors import CasError, DiskFull, FetchError, NotADump, NotPermitted, Refused, Shortage
@@ -76,15 +77,22 @@ class Claims:
     def __init__(self) -> None:
         """Nobody brings any."""
         self._lock = threading.Lock()
-        self._taken = set[tuple[str, int, str]]()
+        self._taken = dict[tuple[str, int, str], tuple[str, Found]]()
 
-    def take(self, found: Found, seen: Seen) -> bool:
-        """Whether nobody else brings a file that is like this one."""
+    def take(self, host: Host, found: Found, seen: Seen) -> str | None:
+        """Why a file is left to another one that is like it; ``None``: to none."""
         key = seen.crash_id, found.state.size_bytes, seen.format
         with self._lock:
-            is_free = key not in self._taken
-            self._taken.add(key)
-            return is_free
+            name, first = self._taken.setdefault(key, (str(host), found))
+        if name != str(host):
+            return f"{name} has it, too, and brings it"
+        return None if first.path == found.path else f"it is the same as {first.shown}"
+
+    def give_up(self, host: Host) -> None:
+        """Leave what a host has not brought to others."""
+        with self._lock:
+            kept = {key: taken for key, taken in self._taken.items() if taken[0] != str(host)}
+            self._taken = kept
 
 
 @dataclass(slots=True)
@@ -107,7 +115,9 @@ class HostSweep:
     """Bytes of what is missing, or was."""
     _entering: dict[str, Future[None]] = field(default_factory=dict)
     """What has come and is not in the archive yet, by its crash."""
-    _pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "entering"))
+    _brought: set[bytes] = field(default_factory=set)
+    """Paths of what is in the archive by this sweep."""
+    _pool: ThreadPoolExecutor = field(init=False)
 
     def __post_init__(self) -> None:
         self.result = Swept(self.host)
@@ -118,9 +128,16 @@ class HostSweep:
         begun = time.monotonic()
         self._ledger = Ledger.of(self.host, self.archive)
         try:
-            with reached(self.host, self._rules, self.config) as there:
-                self._sweep(there)
+            try:
+                self._sweep_within(self._rules.time_s)
+            except Broken:  # once: what came is known by now, and a file begun is gone on with
+                time.sleep(self._rules.settle_s)
+                left_s = self._rules.time_s - (time.monotonic() - begun)
+                if left_s <= 0:
+                    raise
+                self._sweep_within(left_s)
         except CasError as error:
+            self.claims.give_up(self.host)
             if time.monotonic() - begun >= self._rules.time_s:
                 limit = human_span(self._rules.time_s)
                 self._note_problem(f"it was not done within {limit}: the next sweep goes on")
@@ -134,15 +151,22 @@ class HostSweep:
                 self.result.log = self._ledger.save_left(lines)
         return self.result
 
+    def _sweep_within(self, time_s: float) -> None:
+        with reached(self.host, replace(self._rules, time_s=time_s), self.config) as there:
+            self._sweep(there)
+
     def _sweep(self, there: FarHost) -> None:
         walk = Walk(there)
         walk.through(self._rules.directories)
         looked = time.monotonic()
         result = self.result
-        result.files, result.left = len(walk.found), walk.left
+        result.files, result.left, result.known = len(walk.found), walk.left, 0
+        result.missing = [each for each in result.missing if each.is_fetched]
+        self._planned = sum(each.size_bytes for each in result.missing)
         for problem in walk.problems:
             self._note_problem(problem)
         self._ledger.keep_only(walk.found)
+        self._pool = ThreadPoolExecutor(1, "entering")
         try:
             for found in self._unknown(walk.found):
                 # a second look, when what is being written has had time to grow
@@ -152,6 +176,10 @@ class HostSweep:
                 self._await_entering(crash)
         finally:
             self._pool.shutdown()  # what has come is not lost
+            for entering in self._entering.values():
+                if error := entering.exception():
+                    self._note_problem(one_line(str(error) or type(error).__name__))
+            self._entering.clear()
             self._save()
 
     def _unknown(self, found: list[Found]) -> Iterator[Found]:
@@ -166,7 +194,7 @@ class HostSweep:
                 yield each
                 noted = self._known(each)
             elif noted.crash:
-                self.result.known += 1
+                self.result.known += each.path not in self._brought
             elif noted.why:
                 self._leave(each, noted.why)
             # of one that is not judged yet, such as one that grows, the next sweep will know
@@ -210,8 +238,8 @@ class HostSweep:
     def _decide(self, found: Found, seen: Seen, there: FarHost) -> None:
         if known := why_known(found, seen, self.archive):
             self._note_known(found, seen, known)
-        elif not self.claims.take(found, seen):
-            self._leave(found, "another host has it, too, and brings it")
+        elif why := self.claims.take(self.host, found, seen):
+            self._leave(found, why)
         elif self._has_room_for(found):
             self._bring(found, seen, there)
 
@@ -262,8 +290,13 @@ class HostSweep:
 
     def _enter(self, found: Found, arrived: Arrived, missing: Missing) -> None:
         """Have a file that has come in the archive; that this failed is told, and ends the host."""
+        place = self._place_of(found)
         try:
-            entered = arrived.enter(self.archive, self.config, self._place_of(found))
+            entered = arrived.enter(self.archive, self.config, None if arrived.is_old else place)
+            if arrived.is_old and self._is_another(found, entered, missing):
+                return
+            if arrived.is_old:
+                note_place(self.archive, entered.info.id, place)
         except NotADump as error:
             self._leave(found, str(error))
             self._ledger.note(found, None, str(error))
@@ -278,7 +311,20 @@ class HostSweep:
         crash, digest = entered.info.id, entered.file.digest
         self.result.missing.append(replace(missing, crash=crash, is_fetched=True, digest=digest))
         self._ledger.note(found, crash)
+        self._brought.add(found.path)
         self._save_now_and_then()
+
+    def _is_another(self, found: Found, entered: Entered, missing: Missing) -> bool:
+        """Whether what came before is not what is there by now; it is in the archive all the same,
+        and the next sweep looks at the file again.
+        """
+        came = entered.info.id, entered.file.size_bytes
+        if came == (missing.crash, missing.size_bytes):
+            return False
+        self.result.missing.append(missing)
+        what = f"what an earlier sweep fetched of it is in the archive now, as one of {came[0]}"
+        self._leave(found, f"{what}: the next sweep fetches what is there by now")
+        return True
 
     def _await_entering(self, crash: str) -> None:
         """Wait until a crash is in the archive, if a file of it has come.

@@ -95,7 +95,7 @@ class Uploader:
 
 
 def enter_fetched(
-    job: Job, archive: Archive, config: Config, progress: Progress, place: Place
+    job: Job, archive: Archive, config: Config, progress: Progress, place: Place | None
 ) -> Entered:
     """Have a dump that was fetched in the archive, without an answer: many are fetched first.
 

@@ -90,6 +90,13 @@ def read(body: bytes) -> tuple[int, bytes]:
         time.sleep(3600)
     if HOW == "shrinking" and offset >= 4096:
         return 101, struct.pack(">I", 1) + text(b"") * 2
+    if (
+        HOW == "breaking"
+        and offset >= SIZE // 2
+        and not (marker := DUMP.with_name("tried")).exists()
+    ):
+        marker.touch()
+        sys.exit()
     if HOW == "generous":
         return 103, text(b"\x7fELF" + bytes(1 << 20))
     with DUMP.open("rb") as file:

@@ -49,12 +49,15 @@ class Sweeper:
         """Have a server in the host's place that means harm: see its file."""
         self.rule(server=f"{sys.executable} {LIAR} {how} {self.there}")
 
-    def sweep(self, *, fetches: bool = True, name: str = "db01") -> Swept:
+    def sweep(
+        self, *, fetches: bool = True, name: str = "db01", claims: Claims | None = None
+    ) -> Swept:
         """What comes of a sweep."""
         from cas.progress import Silent
 
         host = Host(name, is_swept=True)
-        return HostSweep(host, self.archive, self.config, Silent(), Claims(), fetches).run()
+        claims = claims or Claims()
+        return HostSweep(host, self.archive, self.config, Silent(), claims, fetches).run()
 
     def dump(self, number: int = 1, name: str = FULL, called: str = "vmcore") -> Path:
         """A file of a crash, as kdump puts it into a directory of its own.

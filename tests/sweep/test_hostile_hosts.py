@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import struct
@@ -77,6 +78,18 @@ def test_a_file_that_is_not_what_was_listed_is_left(sweeper: Sweeper, how: str, 
     assert swept.missing == []
     assert said in sweeper.left(swept)["vmcore"]
     assert list((sweeper.archive.path / "incoming").glob("*")) == []
+
+
+def test_a_connection_that_breaks_is_made_once_more_and_the_file_is_gone_on_with(
+    sweeper: Sweeper,
+) -> None:
+    content = sweeper.dump(1, FULL).read_bytes()
+    (sweeper.there / "vmcore").write_bytes(content + os.urandom((1 << 20) - len(content)))
+    sweeper.lie("breaking")
+    swept = sweeper.sweep()
+    assert (swept.problem, swept.known, swept.left) == (None, 0, [])
+    assert [each.is_fetched for each in swept.missing] == [True]
+    assert swept.fetched_bytes < 3 << 19
 
 
 def test_names_that_a_host_makes_up_are_told_on_one_line(sweeper: Sweeper) -> None:

@@ -12,7 +12,12 @@ import pytest
 from made_crashes import CUT, FILTERED, FLAT, FULL
 from swept_hosts import Sweeper, aged
 
-from cas.sweep.walk import Kind, kind_of_name
+from cas.model.host import Host
+from cas.progress import Silent
+from cas.sweep.far_host import reached
+from cas.sweep.fetching import Fetching
+from cas.sweep.host_sweep import Claims
+from cas.sweep.walk import Kind, Walk, kind_of_name
 
 LOGS = Path(__file__).parents[1] / "findings" / "logs"
 PANIC, OTHER = LOGS / "init-segfault.log", LOGS / "lustre-lbug.log"
@@ -83,6 +88,46 @@ def test_what_the_archive_does_not_know_any_more_is_missing_again(sweeper: Sweep
     (missing,) = sweeper.sweep().missing
     shutil.rmtree(sweeper.archive.directory_of(missing.crash))
     assert [each.crash for each in sweeper.sweep().missing] == [missing.crash]
+
+
+def test_a_file_that_was_replaced_after_it_had_come_is_not_taken_for_what_came(
+    sweeper: Sweeper,
+) -> None:
+    dump = sweeper.dump(1)
+    rules = sweeper.config.sweep_rules()
+    with reached(Host("db01"), rules, sweeper.config) as there:
+        walk = Walk(there)
+        walk.through(rules.directories)
+        fetching = Fetching(there, sweeper.archive, sweeper.config, Silent(), lambda _: None)
+        arrived = fetching.arrived(walk.found[0])
+        arrived.part.publish()
+        arrived.stack.close()  # as a run that ends here
+    shutil.copy(sweeper.dump(2), dump)
+    shutil.rmtree(sweeper.there / "127.0.0.1-2026-11-01-12:00:02")
+    swept = sweeper.sweep()
+    (missing,) = swept.missing
+    assert not missing.is_fetched
+    (first,) = sweeper.archive.ids()
+    assert sweeper.archive.read(first).swept == ()
+    assert f"as one of {first}" in str(swept.left)
+    (missing,) = sweeper.sweep().missing
+    assert missing.is_fetched
+    assert set(sweeper.archive.ids()) == {first, missing.crash}
+
+
+def test_of_one_dump_in_two_places_one_is_brought(sweeper: Sweeper) -> None:
+    dump = sweeper.dump(1)
+    shutil.copy(dump, sweeper.there / "vmcore")
+    dry = sweeper.sweep(fetches=False)
+    assert (len(dry.missing), len(dry.left)) == (1, 1)
+    assert dry.left[0].why.startswith("it is the same as /")
+    claims = Claims()
+    first = sweeper.sweep(fetches=False, name="db01", claims=claims)
+    other = sweeper.sweep(fetches=False, name="db02", claims=claims)
+    assert (len(first.missing), other.missing) == (1, [])
+    assert {left.why for left in other.left} == {"db01 has it, too, and brings it"}
+    claims.give_up(Host("db01"))
+    assert len(sweeper.sweep(name="db02", claims=claims).missing) == 1
 
 
 def test_a_damaged_record_here_keeps_no_other_file_from_coming(sweeper: Sweeper) -> None:
