@@ -39,7 +39,12 @@ class Redactor:
             if not found:
                 break
             text = _replaced(text, found)
-        return replace_base64(text, lambda said: _replaced(said, self._matcher.hits(said)))
+        return replace_base64(text, self._decoded)
+
+    def _decoded(self, said: str, depth: int = 1) -> str:
+        """What base64 says without secrets, also in base64 within it, or escaped."""
+        said = _replaced(said, self._hits_in_views(said))
+        return replace_base64(said, lambda one: self._decoded(one, depth - 1)) if depth else said
 
     def name(self, value: str, kind: SecretKind) -> str:
         """By what a value that is a name and nothing else is replaced."""

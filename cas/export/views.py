@@ -22,18 +22,29 @@ _PERCENT = re.compile(r"%([0-9A-Fa-f]{2})")
 _QUOTED = re.compile(r"=(?:([0-9A-Fa-f]{2})|[ \t]*\r?\n)")
 """Quoted-printable, RFC 2045; a soft line break is nothing."""
 _ZERO = re.compile(r"\0")
-_BREAK = re.compile(r"\r?\n(?:[0-9a-f]{8,16}:)?[ \t]{0,8}")
-"""Of a line that was wrapped, by a terminal, a mail program or crash's ``rd -a``."""
+_BREAK = re.compile(
+    r"\r?\n(?:[0-9a-f]{8,16}:|(?:<\d{1,3}>)?\[ {0,8}\d{1,9}\.\d{6}\](?:\[ {0,8}[TC]\d{1,9}\])?)?"
+    r"[ \t]{0,8}"
+)
+"""Of a line that was wrapped, by a terminal, a mail program, crash's ``rd -a`` or the kernel."""
+_UNSEEN = re.compile(
+    r"(?:\x1b|\^\[|#033)(?:\[[0-?]{0,32}[ -/]{0,4}[@-~]|[()][0-9A-B])"
+    r"|[^\n]\x08|[\u00ad\u200b-\u200f\u2060\ufeff]"
+)
+"""What a terminal does not show: colours (ECMA-48, also as syslog and cat write them), what was
+struck over, and letters without a width."""
 _BASE64 = re.compile(r"(?:[A-Za-z0-9+/_-]{56,}\r?\n[ \t]{0,8})*[A-Za-z0-9+/_-]{12,}={0,2}")
 _STANDARD = str.maketrans("-_", "+/", "\r\n\t =")
 _GROUP = 4
 """Characters of base64 that are three bytes."""
 _NESTED = 3
+_PACKED = re.compile(rb"\x1f\x8b\x08|\xfd7zXZ|\x28\xb5\x2f\xfd|BZh[1-9]1AY|PK\x03\x04|7z\xbc\xaf")
+"""How files begin that nobody can look into."""
 AROUND = 300
 """Characters on each side of what is decoded, in which a name may go on."""
 GAP = "\n\n"
 UNREADABLE = "BASE64-REMOVED"
-"""In the place of base64 that has a secret and begins nobody knows where."""
+"""In the place of base64 that has a secret and begins nobody knows where, or that is packed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +103,9 @@ def _unescaped(text: str) -> Iterator[View]:
             mixed = again
             yield mixed
         yield from _without(mixed, _ZERO)
+        yield from _without(mixed, _UNSEEN)
     yield from _without(plain, _ZERO)
+    yield from _without(plain, _UNSEEN)
 
 
 def views(text: str) -> Iterator[View]:
@@ -111,6 +124,7 @@ def replace_base64(text: str, redacted: Callable[[str], str]) -> str:
 
     :param redacted: redacts what is decoded, of which a character is a byte
     """
+    text = _BASE64.sub(_without_packed, text)
     tokens = [(found.start(), found.end(), found[0]) for found in _BASE64.finditer(text)]
     for start in range(_GROUP):
         decoded = [_bytes(token, start) for _, _, token in tokens]
@@ -132,12 +146,18 @@ def replace_base64(text: str, redacted: Callable[[str], str]) -> str:
     return text
 
 
+def _without_packed(found: re.Match[str]) -> str:
+    head = _bytes(found[0][: _GROUP * 4], 0).encode("latin-1")
+    return UNREADABLE if _PACKED.match(head) else found[0]
+
+
 def decoded_base64(text: str) -> Iterator[str]:
-    """What base64 in a text says, where that is text."""
+    """What base64 in a text says, where that is text, and what base64 in that says."""
     for found in _BASE64.finditer(text):
         said = _bytes(found[0], 0)
         if said and _is_text(said):
-            yield said
+            yield from readings(said)
+            yield from decoded_base64(said)
 
 
 def _bytes(token: str, start: int) -> str:
