@@ -257,6 +257,8 @@ class SecretKind(StrEnum):
     """Number of one machine, disk or file system."""
     MAIL = "mail"
     """An address of mail."""
+    PASSWORD = "password"  # noqa: S105  a kind of secret, and none
+    """What lets somebody in, also hashed."""
     TICKET = "ticket"
     """What the site calls the case, or another one."""
     WORD = "word"

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import cached_property
 from ipaddress import IPv4Address, IPv6Address
+from itertools import chain
 from typing import NamedTuple
+from unicodedata import normalize
 
 from cas.choices import SecretKind
 from cas.export import patterns
@@ -27,13 +30,14 @@ _AROUND = 200
 """Characters on each side of a name in which what is kept begins and ends."""
 _NAMING = (
     *("/home/", "nodename: ", "hostname: ", "hostname=", "host=", "user=", "server: ", "server "),
-    "://",
+    *("://", "password=", "passwd=", "pass=", "password ", "passwd "),
 )
 """Behind these even a word of the kernel is a name."""
+_SEPARATOR = re.compile("[._-]")
 _OF_TICKET = ("cas -i ", "cas debug ", "cas show ", "reprocess ", "ticket ", "ticket=", "tickets: ")
 """Behind these stands a ticket."""
 _TELLING_BYTES = 3
-_MAC_DIGITS = 12
+_MAC_DIGITS, _GUID_DIGITS = 12, 16
 
 
 class Hit(NamedTuple):
@@ -182,13 +186,14 @@ class Matcher:
         for replacement, forms in self._names.originals.items():
             if replacement.startswith(f"{SecretKind.ADDRESS.upper()}-"):
                 continue
-            for form in forms:
+            for form in chain.from_iterable(map(_spellings, forms)):
                 yield form.lower(), replacement
                 yield form.encode("utf-8", "surrogateescape").decode("latin-1").lower(), replacement
                 if len(form) > _COMM:
                     yield form[:_COMM].lower(), replacement
                 if patterns.UUID.fullmatch(form):
                     yield form.replace("-", "").lower(), replacement
+                    yield form.replace("-", "_").lower(), replacement
         for key, replacement in self._addresses.items():
             if key.replace(".", "").isdigit() and "." in key:
                 octets = key.split(".")
@@ -196,8 +201,11 @@ class Matcher:
                 yield "_".join(octets), replacement
             elif ":" not in key:
                 yield key, replacement
+                groups = [key[at : at + 4] for at in range(0, len(key), 4)]
                 if len(key) == _MAC_DIGITS:
-                    yield ".".join(key[at : at + 4] for at in (0, 4, 8)), replacement
+                    yield ".".join(groups), replacement
+                elif len(key) == _GUID_DIGITS:
+                    yield ":".join(groups), replacement
 
     def _digits(self) -> Iterator[tuple[str, str]]:
         """Addresses as digits alone: numbers in memory, ``%pi6``."""
@@ -212,7 +220,7 @@ class Matcher:
     def _form(self, name: str, replacement: str) -> _Form:
         """A name where it is one."""
         kind = SecretKind(replacement.partition("-")[0].lower())
-        if kind is SecretKind.WORD:
+        if kind is SecretKind.WORD or (kind is SecretKind.PASSWORD and self._is_loose(name)):
             return _Form(replacement, re.escape(name), is_sure=True)
         if kind is SecretKind.TICKET:
             return _Form(replacement, _of_ticket(name), is_sure=False)
@@ -250,6 +258,34 @@ def _is_kept(text: str, start: int, end: int) -> bool:
         if found.end() >= end:
             return True
     return False
+
+
+def _spellings(name: str) -> Iterator[str]:
+    """A name as units, variables and domains spell it; of other letters each way to encode them."""
+    yield name
+    if _SEPARATOR.search(name):
+        yield _SEPARATOR.sub("_", name)
+        yield _SEPARATOR.sub("-", name)
+    if name.isascii():
+        if "xn--" in name.lower():
+            yield ".".join(map(_of_punycode, name.lower().split(".")))
+        return
+    for form in ("NFC", "NFD"):
+        yield normalize(form, name)
+    labels = normalize("NFC", name).lower().split(".")
+    with suppress(UnicodeError):
+        coded = (
+            one if one.isascii() else f"xn--{one.encode('punycode').decode()}" for one in labels
+        )
+        yield ".".join(coded)
+
+
+def _of_punycode(label: str) -> str:
+    with suppress(UnicodeError):
+        return (
+            label.removeprefix("xn--").encode().decode("punycode") if label[:4] == "xn--" else label
+        )
+    return label
 
 
 # what stands before a name is looked at behind it: what begins with letters is found sooner

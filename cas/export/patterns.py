@@ -35,7 +35,22 @@ PTR6 = re.compile(r"((?:[0-9A-Fa-f]\.){32})(?=ip6\.arpa)", re.IGNORECASE)
 MAIL = re.compile(
     r"(?<![\w.+-])[\w.+%-]{1,64}@(?:[A-Za-z0-9-]{1,63}\.){1,8}([A-Za-z]{2,24})(?![\w-])"
 )
-UUID = re.compile(r"(?<![\w-])[0-9A-Fa-f]{8}-(?:[0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12}(?![\w-])")
+UUID = re.compile(
+    r"[0-9A-Fa-f]{8}(?:(?<![0-9A-Fa-f]{9})|(?<=pod[0-9A-Fa-f]{8}))([_-])(?:[0-9A-Fa-f]{4}\1){3}[0-9A-Fa-f]{12}(?![0-9A-Fa-f])"
+)
+_LINKS = (
+    re.compile(r"(?<![\w.])((?=[\d.]*[A-Fa-f])[0-9A-Fa-f]{4}(?:\.[0-9A-Fa-f]{4}){2})(?![\w.])"),
+    re.compile(
+        r"(?:[Mm]ac|MAC|hwaddr|HWaddr|ether|lladdr)(?:[ _]?[Aa]ddr(?:ess)?)?[\"']?[=: ]{1,2}[\"']?"
+        r"([0-9A-Fa-f]{12})(?![\w.])"
+    ),
+    re.compile(
+        r"(?i:guid|sas[ _]addr(?:ess)?)[\"']?(?: is)?[ =:(]{1,3}[\"']?(?:0x)?"
+        r"([0-9A-Fa-f]{4}(?::?[0-9A-Fa-f]{4}){3})(?![\w:-])"
+    ),
+)
+"""Addresses of links without a colon or dash between two digits, as switches, InfiniBand and SAS
+write them."""
 _OF_BOOTIF = 7
 _MAC_OCTETS = frozenset({6, 8, 20})
 """Of Ethernet, of EUI-64 and worldwide names, of InfiniBand."""
@@ -64,7 +79,13 @@ _HOSTS = (
         r"\w[\w.-]*(?:\[\d+\])?: ",
         re.MULTILINE,
     ),
-    re.compile(rf"\bip=[^:\s]*:[^:\s]*:[^:\s]*:[^:\s]*:({_HOST}):"),
+    re.compile(rf"\bip=(?:(?:\[[^\]\s]*\]|[^:\s\[]*):){{4}}({_HOST}):"),
+    re.compile(rf"nfsroot=({_HOST}):/"),
+    re.compile(rf"\brhost=({_HOST})"),
+    re.compile(rf"^\d{{4}}-\d\d-\d\dT[\d:.]{{8,18}}(?:Z|[+-]\d\d:\d\d) ({_HOST}) \w", re.MULTILINE),
+    re.compile(rf"^Linux ({_HOST}) \d+\.\d+\S* #\d", re.MULTILINE),
+    re.compile(rf"\[[A-Za-z_][\w.-]{{0,31}}@({_HOST}) [^\]\n]{{1,80}}\][$#]"),
+    re.compile(rf"^[A-Za-z_][\w.-]{{0,31}}@({_HOST}):[~/][^\s$#]{{0,80}}[$#]", re.MULTILINE),
     re.compile(rf"\bLinux version \S+ \((?!{BUILDERS.pattern})[\w.-]{{1,64}}@({_HOST})\)"),
     re.compile(rf"\b(?:ssh|scp|rsync)\b[^\n]{{0,80}}?\b[\w.-]{{1,32}}@({_HOST})(?![\w.])"),
     re.compile(
@@ -73,18 +94,39 @@ _HOSTS = (
 )
 _USERS = (
     re.compile(
-        r"/(?:home\d{0,3}|homes|Users|var/(?:spool/)?mail|var/spool/cron/crontabs)/([\w.-]{2,32})"
+        r"/(?:home\d{0,3}|homes|Users|var/(?:spool/)?mail|var/spool/cron/crontabs|run/media)"
+        r"/([\w.-]{2,32})"
     ),
+    re.compile(r"\\Users\\([\w.-]{2,32})"),
     re.compile(
-        r"(?:\b(?:USER|LOGNAME|USERNAME|SUDO_USER|RUSER|ruser|acct|login|user(?:name)?)\s?=\s?[\"']?)"
+        r"(?:\b(?:USER|LOGNAME|USERNAME|SUDO_USER|RUSER|ruser|acct|log(?:in|name)|user(?:name)?"
+        r"|[AEFLOS]?UID|AUID)\s?=\s?[\"']?)"
         r"([A-Za-z_][\w.-]{1,31})"
     ),
     re.compile(rf"\bLinux version \S+ \((?!{BUILDERS.pattern})([A-Za-z_][\w.-]{{1,31}})@"),
     re.compile(r"\b(?:ssh|scp|rsync)\b[^\n]{0,80}?\b([A-Za-z_][\w.-]{1,31})@"),
     re.compile(r"\bsu\b[^\n]{0,20}\(to \S+\) ([A-Za-z_][\w.-]{1,31}) on "),
-    re.compile(r"\bsession (?:opened|closed) for user ([A-Za-z_][\w.-]{1,31})"),
-    re.compile(r"\b(?:Accepted|Failed) \w+ for (?:invalid user )?([A-Za-z_][\w.-]{1,31}) from "),
+    re.compile(r"session (?:opened|closed) for user ([A-Za-z_][\w.-]{1,31})"),
+    re.compile(r"session opened for user \S{1,64} by ([A-Za-z_][\w.-]{1,31})\("),
+    re.compile(r"(?i:session) \w{1,16} of (?i:user) ([A-Za-z_][\w.-]{1,31})"),
+    re.compile(r"(?:Accepted|Failed) \w+ for (?:invalid user )?([A-Za-z_][\w.-]{1,31}) from "),
+    re.compile(r"(?:Invalid|authenticating|invalid) user ([A-Za-z_][\w.-]{1,31}) (?:from |\d)"),
+    re.compile(r"sudo(?:\[\d+\])?: +([A-Za-z_][\w.-]{1,31}) : "),
+    re.compile(r"\(([A-Za-z_][\w.-]{1,31})\) (?:CMD|LIST|EDIT|RELOAD) "),
+    re.compile(r"\[([A-Za-z_][\w.-]{1,31})@[\w.-]{1,63} [^\]\n]{1,80}\][$#]"),
+    re.compile(r"://([A-Za-z_][\w.-]{1,31}):[^/@\s]{1,200}@"),
 )
+_PASSWORDS = (
+    re.compile(
+        r"(?:[Pp]assw(?:or)?d|PASSW(?:OR)?D|[Pp]assphrase|(?<!\w)pass|client_secret"
+        r"|(?:api|access|secret)_key|(?:API|ACCESS|SECRET)_KEY|(?:auth|access)_token)(?:=|[\"']\s?:\s?)[\"']?([^\s\"',;&]{3,200})"
+    ),
+    re.compile(r"--(?:password|passwd|passphrase|token|secret) +[\"']?([^\s\"'-][^\s\"']{2,200})"),
+    re.compile(r"://[^/:@\s]{1,64}:([^/@\s]{3,200})@"),
+    re.compile(r"(\$(?:1|2[abxy]|5|6|7|g?y)\$[./A-Za-z0-9$=,]{20,200})"),
+    re.compile(r"(?i:authorization: ?(?:bearer|basic) )([A-Za-z0-9._~+/=-]{8,4000})"),
+)
+"""Passwords, also hashed as in crypt(5), in arguments, options of mounts, URLs and headers."""
 _NUMBER_BEHIND = re.compile(
     r"(?:serial(?:[ _-]?(?:number|no|num))?(?:_short)?|(?:service|asset)[ _-]?tag|machine[-_]id"
     r"|imei|iccid|s/?n(?<![a-z]sn)(?<![a-z]s/n)|wwid|ww[np]n)"
@@ -94,6 +136,15 @@ _NUMBER_BEHIND = re.compile(
 """In small letters; the kernel calls serial lines so, too."""
 _SERIALS = (
     re.compile(r"\bwwn-(0x[0-9A-Fa-f]{16,32})"),
+    re.compile(r"\bUUID=([0-9A-F]{4}-[0-9A-F]{4}|[0-9A-F]{16})\b"),
+    re.compile(r"machine ID from [^\n]{0,40}?([0-9a-f]{32})\b"),
+    re.compile(r"\bSN ([A-Z0-9]{8,20})(?!\w)"),
+    re.compile(r"iSerial +\d+ (\w{4,64})"),
+    re.compile(
+        r"(?:docker|containerd|crio|libpod|kubepods)\S{0,200}?[/:-]([0-9a-f]{64})(?![0-9A-Za-z])"
+    ),
+    re.compile(r"SHA256:([A-Za-z0-9+/]{43})(?![A-Za-z0-9+/])"),
+    re.compile(r"MD5:((?:[0-9a-f]{2}:){15}[0-9a-f]{2})"),
     re.compile(r"\b((?:eui|naa|t10)\.[\w-]{6,64})"),
     re.compile(r"\b(iqn\.\d{4}-\d{2}\.[\w.:-]{4,200}|nqn\.\d{4}-\d{2}\.[\w.:-]{4,200})"),
     re.compile(
@@ -120,7 +171,9 @@ def found_in(text: str) -> Iterator[Found]:
         if match[1].lower() not in NO_MAIL and not BUILDERS.fullmatch(match[0]):
             yield Found(SecretKind.MAIL, match[0])
     for match in UUID.finditer(text):
-        yield Found(SecretKind.SERIAL, match[0])
+        yield Found(SecretKind.SERIAL, match[0].replace("_", "-"))
+    for password in _behind(_PASSWORDS, text):
+        yield Found(SecretKind.PASSWORD, password)
     for name in _behind(_HOSTS, text):
         yield from named_host(name)
     for name in filter(is_user, _behind(_USERS, text)):
@@ -155,6 +208,10 @@ def _addresses(text: str) -> Iterator[Found]:
         yield from _address(of_nibbles(match[1]))
     for match in MAC.finditer(text):
         if key := link_key(match[0]):
+            yield Found(SecretKind.ADDRESS, key)
+    for digits in (found.replace(".", "").replace(":", "") for found in _behind(_LINKS, text)):
+        link = ":".join(digits[at : at + 2] for at in range(0, len(digits), 2))
+        if key := link_key(link):
             yield Found(SecretKind.ADDRESS, key)
     for match in IPV6.finditer(text):
         yield from _address(match[0])

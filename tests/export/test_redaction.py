@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import gzip
+from base64 import b64encode
+
 import pytest
 from planted import SECRETS, SURVIVORS, TELLING, WORDS, encoded, leaks
 
 from cas.choices import SecretKind
 from cas.export.names import Names
 from cas.export.redaction import Redactor
+
+
+def gzipped(text: str) -> str:
+    return b64encode(gzip.compress(text.encode(), mtime=0)).decode()
 
 
 def redacted(text: str, *more: str) -> str:
@@ -71,6 +78,38 @@ def test_what_a_report_is_read_by_stays(text: str) -> None:
         ("192.0.2.77-manager", ["192.0.2.77"]),
         ("rpc: 192.0.2.78.8.1", ["192.0.2.78"]),
         ("Kernel: BOOTIF=01-52-54-00-ab-cd-ef", ["52-54-00-ab-cd-ef"]),
+        ("Command line: nfsroot=filer:/srv ip=[2001:db8::5]::[2001:db8::1]:64:apphost:eth0:none",
+         ["filer", "apphost", "db8"]),
+        ("2026-12-01T15:09:11.123456+01:00 dbhost kernel: [ 1.0] x", ["dbhost"]),
+        ("Linux dbhost 6.1.0-17-amd64 #1 SMP PREEMPT_DYNAMIC", ["dbhost"]),
+        ("[hugo@dbhost ~]$ ls", ["hugo", "dbhost"]),
+        ("root@dbhost:~# ls", ["dbhost"]),
+        ("pam_unix(su:auth): logname=tina uid=1 ruser=tinb rhost=dbhost  user=tinc",
+         ["tina", "tinb", "tinc", "dbhost"]),
+        ("sudo:    dave : TTY=pts/0 ; PWD=/srv ; USER=root", ["dave"]),
+        ('type=USER_LOGIN AUID="frank" UID="frank"', ["frank"]),
+        ("session opened for user mona(uid=1000) by nina(uid=0)", ["mona", "nina"]),
+        ("systemd-logind[1]: New session 3 of user otto.", ["otto"]),
+        ("sshd[1]: Invalid user quirin from 192.0.2.1", ["quirin"]),
+        ("sshd[1]: Connection closed by authenticating user rolf 192.0.2.1 port 3", ["rolf"]),
+        ("CRON[1]: (sven) CMD (/bin/x)", ["sven"]),
+        ("rd.luks.uuid=luks-aaaa7a54-0d3c-4c1e-9a57-2f8e1b6d4c91", ["aaaa7a54"]),
+        ("kubepods-burstable-podaaaa7a54_0d3c_4c1e_9a57_2f8e1b6d4c91.slice", ["aaaa7a54"]),
+        (r"dev-disk-by\x2duuid-aaaa7a54\x2d0d3c\x2d4c1e\x2d9a57\x2d2f8e1b6d4c91", ["aaaa7a54"]),
+        ("root=UUID=1A2B-3C4D", ["1A2B-3C4D"]),
+        ("task_memcg=/system.slice/docker-" + "4f5e6d7c" * 8 + ".scope", ["4f5e6d7c"]),
+        ("Initializing machine ID from KVM UUID 0123456789abcdef0123456789abcdef.", ["89abcdef"]),
+        ("nvme nvme0: Model X SN S4EVNX0R123456", ["S4EVNX0R123456"]),
+        ("ib0: node GUID 0x0002c9030012abcd, 0002:c903:0012:abcd", ["12abcd", "0012:abcd"]),
+        ("mpt3sas_cm0: SAS address 0x500304801234abcd", ["1234abcd"]),
+        ("switch port 0A1B.2C3D.4e5f, mac=0a1b2c3d4e5f", ["2C3D", "2c3d"]),
+        ("ssh-key SHA256:nThbg6kXUpJWGl7E1IGOCspRomTxdCARLviKw6E5SY8", ["nThbg6kX"]),
+        ("COMMAND: mysql --password=hunter2x! --token abc.def", ["hunter2x", "abc.def"]),
+        ("http://carol:topsecret@web9/", ["carol", "topsecret", "web9"]),
+        ("mount.cifs -o username=emil,pass=geheim1,vers=3", ["emil", "geheim1"]),
+        ("useradd -p $6$saltsalt$abcdefghijklmnop.qrstuvwx/yz0123456789", ["salts", "mnop"]),
+        ('{"password": "hunter2x"}', ["hunter2x"]),
+        (gzipped("login of pluto7 now and again"), [gzipped("login of pluto7 now and again")[4:]]),
     ],
 )  # fmt: skip
 def test_a_line_is_enough_to_know_a_name(line: str, secrets: list[str]) -> None:
@@ -81,6 +120,12 @@ def test_a_line_is_enough_to_know_a_name(line: str, secrets: list[str]) -> None:
 @pytest.mark.parametrize(
     "line",
     [
+        "sshd[1]: Failed password for root from a console",
+        "random: crng init done; password authentication is off, pass: 3",
+        "EDAC MC0: 1 CE memory read error on CPU_SrcID#0_MC#0_Chan#0_DIMM#0",
+        "IDENTIFIER uid=1000 UID=0 gid=1000",
+        "build 2023.0404.1234 of 5.14.0-427.13.1.el9_4",
+        "efi: ACPI=0x7f7fa000 partition GUID table, x2apic enabled",
         "systemd[1]: Failed to set hostname: Operation not permitted",
         "console=ttyS0,115200 serial=ttyS0 earlycon",
         "Serial: 8250/16550 driver, 4 ports, IRQ sharing enabled",
@@ -199,3 +244,53 @@ def test_a_uuid_is_known_without_its_dashes() -> None:
     uuid = SECRETS["uuid"]
     shown = redacted(f"{TELLING}\nid {uuid.replace('-', '')}.\n").splitlines()[-1]
     assert shown.startswith("id SERIAL-")
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [
+        "\x1b[1mplu\x1b[0mto7",
+        r"\x1b[01;31mplu\x1b[0mto7",
+        r"\033[1mplu\033[0mto7",
+        "^[[1mplu^[[mto7",
+        "#033[1mplu#033[0mto7",
+        "plu\u200bto7",
+        "plu\u00adto7",
+        "pluu\bto7",
+        "plu\n[    3.100001] to7",
+        "plu\n<6>[    3.100001][  T812] to7",
+    ],
+)
+def test_a_name_that_a_terminal_shows_whole_is_found(shown: str) -> None:
+    line = redacted(f"{TELLING}name {shown} end\n").partition(SECRETS["mail"])[2]
+    assert "plu" not in redacted(f"{TELLING}name {shown} end\n") and "to7" not in line
+
+
+@pytest.mark.parametrize(
+    ("name", "written"),
+    [
+        ("db-web7", "DB_WEB7_PORT"),
+        ("db-web7", r"mnt-db\x2dweb7.mount"),
+        ("db_web7", "srv-db-web7.service"),
+        ("müllersrv", "mu\u0308llersrv"),
+        ("mu\u0308llersrv", "müllersrv"),
+        ("müllersrv.example.com", "xn--mllersrv-65a.example.com"),
+        ("xn--mllersrv-65a", "müllersrv"),
+    ],
+)
+def test_a_name_is_known_as_units_variables_and_domains_spell_it(name: str, written: str) -> None:
+    names = Names()
+    names.add_host(name)
+    assert "HOST-1" in Redactor(names).text(f"at {written} now")
+
+
+def test_a_secret_in_base64_within_base64_or_escaped_in_it_comes_out_nowhere() -> None:
+    for said in (b64encode(b"a login of pluto7 now"), rb"a login of pl\x75to7 now"):
+        told = b64encode(said).decode()
+        assert told not in redacted(f"{TELLING}{told}\n")
+
+
+def test_a_password_that_is_a_word_of_the_kernel_leaves_the_others_alone() -> None:
+    assert redacted("mount -o password=page page 7 of kernel_page\n") == (
+        "mount -o password=PASSWORD-1 page 7 of kernel_page\n"
+    )
