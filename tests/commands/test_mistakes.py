@@ -72,7 +72,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ),
         ("cas identify --member vmcore", "cas identify FILE --member vmcore"),
         ("cas identify --json -f vmcore", "cas identify vmcore"),
-        ("cas signature --config vmcore", "cas signature TICKET --config vmcore"),
+        ("cas debug --config vmcore", "cas debug TICKET --config vmcore"),
         ("cas-admin host add --config x", "cas-admin host add HOST --config x"),
         ("cas -i T-1 debug", "cas debug T-1"),
         ("cas -i T-1 vmcore", "cas -i T-1 -f vmcore"),
