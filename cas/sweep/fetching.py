@@ -15,6 +15,7 @@ from cas.choices import Fetch
 from cas.errors import DiskFull, FetchError, Refused, TryAgain
 from cas.fetch.part import Part
 from cas.fetch.sftp import SftpFile, stat_version
+from cas.files.whole import write_whole, writing_below
 from cas.frozen import dataclass
 from cas.jobs.job import Job
 from cas.jobs.layout import DOWNLOAD
@@ -22,7 +23,7 @@ from cas.jobs.order import Order
 from cas.progress import Progress, Silent
 from cas.settings.config import Config
 from cas.sweep.far_host import FarHost
-from cas.sweep.walk import Found
+from cas.sweep.walk import Found, Joined
 from cas.triage.uploading import enter_fetched
 from cas.units import human_size
 
@@ -32,7 +33,8 @@ class Arrived:
     """A file that has come, in a directory of its own which is ours until it is closed."""
 
     job: Job
-    part: Part
+    part: Part | None
+    """What grew, and is whole now; ``None``: it has its name already."""
     is_old: bool
     """An earlier sweep has fetched it, of what the host had then."""
     stack: ExitStack
@@ -45,7 +47,7 @@ class Arrived:
         :raises CasError: that cannot be done now; the next sweep does it
         """
         with self.stack:
-            if not self.is_old:
+            if self.part:
                 self.part.publish()
             return enter_fetched(self.job, archive, config, Silent(), place)
 
@@ -76,11 +78,16 @@ class Fetching:
                 now = datetime.now().astimezone()
                 job = stack.enter_context(incoming.new_upload(self.archive, order, now))
             part = Part(job.directory / DOWNLOAD, self.host.url(found.path), self.config.intake)
-            is_old = part.whole.is_file()
-            if not is_old:
-                stack.enter_context(part)
-                self._download(found, job, part)
-            return Arrived(job, part, is_old, stack.pop_all())
+            if isinstance(found, Joined):
+                with writing_below(job.directory):
+                    part.whole.parent.mkdir(mode=0o700, exist_ok=True)
+                    write_whole(part.whole, found.content)
+                return Arrived(job, None, False, stack.pop_all())
+            if part.whole.is_file():
+                return Arrived(job, None, True, stack.pop_all())
+            stack.enter_context(part)
+            self._download(found, job, part)
+            return Arrived(job, part, False, stack.pop_all())
 
     def _download(self, found: Found, job: Job, part: Part) -> None:
         url = self.host.url(found.path)

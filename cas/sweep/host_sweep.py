@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
+
+from paramiko import SFTPFile
 
 from cas.archive.archive import Archive
 from cas.archive.keeping import Entered
@@ -20,16 +24,20 @@ from cas.model.host import Host
 from cas.progress import Progress
 from cas.settings.config import Config
 from cas.settings.rules import SweepRules
+from cas.sweep.far_file import FarFile
 from cas.sweep.far_host import SUDO, FarHost, reached
 from cas.sweep.fetching import Arrived, Fetching
-from cas.sweep.judging import Seen, Useless, seen_there, why_known
+from cas.sweep.joining import PARTS, logs_of_parts
+from cas.sweep.judging import LOG_BYTES, Seen, Useless, seen_there, why_known
 from cas.sweep.ledger import Ledger, Noted
-from cas.sweep.walk import Found, Kind, Left, Walk, in_order, told_together
+from cas.sweep.walk import Found, Kind, Left, Walk, in_order, parts_by_directory, told_together
 from cas.text import count, one_line
 from cas.units import human_size, human_span
 
 ENDING = Broken, DiskFull, Shortage, NotPermitted
 """What keeps all further files of a host from the archive, too; everything else is of one file."""
+HAS_LOG = "the dump beside it has the log"
+T = TypeVar("T")
 GROWS = "it grows or changes: the next sweep looks again"
 AHEAD = 3
 """Files that have come and wait to be in the archive, at most."""
@@ -115,6 +123,8 @@ class HostSweep:
     """Bytes of what is missing, or was."""
     _entering: dict[str, Future[None]] = field(default_factory=dict)
     """What has come and is not in the archive yet, by its crash."""
+    _told_by: dict[bytes, Kind] = field(default_factory=dict)
+    """What of a directory tells of its crash, or may: beside it a lesser kind does not count."""
     _brought: set[bytes] = field(default_factory=set)
     """Paths of what is in the archive by this sweep."""
     _pool: ThreadPoolExecutor = field(init=False)
@@ -169,9 +179,11 @@ class HostSweep:
         self._pool = ThreadPoolExecutor(1, "entering")
         try:
             for found in self._unknown(walk.found):
-                # a second look, when what is being written has had time to grow
-                time.sleep(max(0.0, looked + self._rules.settle_s - time.monotonic()))
+                self._settle(looked)
                 self._judge(found, there)
+            for parts in self._unknown_parts(walk.found):
+                self._settle(looked)
+                self._judge_parts(parts, there)
             for crash in [*self._entering]:
                 self._await_entering(crash)
         finally:
@@ -182,24 +194,50 @@ class HostSweep:
             self._entering.clear()
             self._save()
 
+    def _settle(self, looked: float) -> None:
+        """Wait for the second look, until what is being written has had time to grow."""
+        time.sleep(max(0.0, looked + self._rules.settle_s - time.monotonic()))
+
     def _unknown(self, found: list[Found]) -> Iterator[Found]:
         """Files that are to be looked at; a log only where no dump beside it tells more."""
-        with_dump = set[bytes]()
+        self._told_by.clear()
         for each in in_order(found):
-            if each.kind is Kind.LOG and each.directory in with_dump:
-                self._leave(each, "the dump beside it has the log")
+            beside = self._told_by.get(each.directory)
+            if each.kind is Kind.LOG and beside is Kind.DUMP:
+                self._leave(each, HAS_LOG)
                 continue
             noted = self._known(each)
             if noted is None:
                 yield each
                 noted = self._known(each)
-            elif noted.crash:
-                self.result.known += each.path not in self._brought
-            elif noted.why:
-                self._leave(each, noted.why)
+            else:
+                self._count(each, noted)
             # of one that is not judged yet, such as one that grows, the next sweep will know
-            if each.kind is Kind.DUMP and (noted is None or noted.crash):
-                with_dump.add(each.directory)
+            if noted is None or noted.crash:
+                self._told_by[each.directory] = beside or each.kind
+
+    def _unknown_parts(self, found: list[Found]) -> Iterator[list[Found]]:
+        """Parts of kernel logs that are to be looked at, all of a directory: where nothing beside
+        them has the log."""
+        for directory, parts in parts_by_directory(found).items():
+            noted = [self._known(each) for each in parts]
+            beside = self._told_by.get(directory)
+            if beside is None and not all(noted):
+                yield parts
+                continue
+            for each, known in zip(parts, noted, strict=True):
+                if beside:
+                    why = HAS_LOG if beside is Kind.DUMP else "the log beside it has all parts"
+                    self._leave(each, why)
+                elif known:
+                    self._count(each, known)
+
+    def _count(self, found: Found, noted: Noted) -> None:
+        """Count a file that was judged before."""
+        if noted.crash:
+            self.result.known += found.path not in self._brought
+        elif noted.why:
+            self._leave(found, noted.why)
 
     def _known(self, found: Found) -> Noted | None:
         """What was noted of a file that is as it was, and whose crash the archive knows."""
@@ -208,25 +246,63 @@ class HostSweep:
         return None if is_lost else noted
 
     def _judge(self, found: Found, there: FarHost) -> None:
+        url = there.url(found.path)
+        if seen := self._looked(found, there, lambda file: seen_there(found, file, url)):
+            self.result.read_bytes += seen.read_bytes
+            self._decide_alone(found, seen, there)
+
+    def _judge_parts(self, parts: list[Found], there: FarHost) -> None:
+        """Judge the kernel logs that the files of a directory make up, if all can be read."""
+        read, left_bytes = list[tuple[Found, bytes]](), LOG_BYTES
+        for each in parts[:PARTS]:
+            size = each.state.size_bytes
+            if size > left_bytes:
+                self._leave(
+                    each, f"it and the others beside it have more than {human_size(LOG_BYTES)}"
+                )
+                continue
+            content = self._looked(each, there, partial(_content, each, there))
+            if content is None:
+                return
+            read.append((each, content))
+            left_bytes -= size
+            self.result.read_bytes += size
+        for each in parts[PARTS:]:
+            self._leave(each, f"more than {PARTS:,} parts lie beside it")
+        for log, seen in logs_of_parts(read):
+            if isinstance(seen, Seen):
+                self._decide_alone(log, seen, there)
+            else:
+                self._leave_useless(log, seen)
+
+    def _looked(self, found: Found, there: FarHost, look: Callable[[SFTPFile], T]) -> T | None:
+        """What a look into a file gives; ``None``: it is left, which is told."""
         try:
             with there.opened(found.path, found.state) as file:
-                seen = seen_there(found, file, there.url(found.path))
+                return look(file)
         except Useless as error:
-            why = f"{error}: {error.hint}" if error.hint else str(error)
-            self._leave(found, why)
-            self._ledger.note(found, None, why)
-            return
+            self._leave_useless(found, f"{error}: {error.hint}" if error.hint else str(error))
         except (Changed, NotThere):
             self._leave(found, GROWS)
-            return
         except Denied:
             self._leave(found, "it is closed to this user")
             self._note_problem(f"files are closed to this user: {SUDO}")
-            return
         except FetchError as error:
             self._leave_unread(found, error)
-            return
-        self.result.read_bytes += seen.read_bytes
+        return None
+
+    def _leave_useless(self, found: Found, why: str) -> None:
+        """Leave a file for good."""
+        for each in found.files:
+            self._leave(each, why)
+        self._note(found, None, why)
+
+    def _note(self, found: Found, crash: str | None, why: str | None = None) -> None:
+        for each in found.files:
+            self._ledger.note(each, crash, why)
+
+    def _decide_alone(self, found: Found, seen: Seen, there: FarHost) -> None:
+        """Decide on a file; that this fails keeps no other one away."""
         self._await_entering(seen.crash_id)
         try:
             self._decide(found, seen, there)
@@ -244,8 +320,8 @@ class HostSweep:
             self._bring(found, seen, there)
 
     def _note_known(self, found: Found, seen: Seen, why: str) -> None:
-        self.result.known += 1
-        self._ledger.note(found, seen.crash_id)
+        self.result.known += len(found.files)
+        self._note(found, seen.crash_id)
         if self.fetches:
             note_place(self.archive, seen.crash_id, self._place_of(found))
             self._save_now_and_then()
@@ -298,8 +374,7 @@ class HostSweep:
             if arrived.is_old:
                 note_place(self.archive, entered.info.id, place)
         except NotADump as error:
-            self._leave(found, str(error))
-            self._ledger.note(found, None, str(error))
+            self._leave_useless(found, str(error))
             return
         except ENDING:
             self.result.missing.append(missing)
@@ -310,8 +385,8 @@ class HostSweep:
             return
         crash, digest = entered.info.id, entered.file.digest
         self.result.missing.append(replace(missing, crash=crash, is_fetched=True, digest=digest))
-        self._ledger.note(found, crash)
-        self._brought.add(found.path)
+        self._note(found, crash)
+        self._brought.update(each.path for each in found.files)
         self._save_now_and_then()
 
     def _is_another(self, found: Found, entered: Entered, missing: Missing) -> bool:
@@ -379,6 +454,11 @@ class HostSweep:
         if self.fetches:
             self._ledger.save()
             self._saved = time.monotonic()
+
+
+def _content(found: Found, there: FarHost, file: SFTPFile) -> bytes:
+    size = found.state.size_bytes
+    return FarFile(file, there.url(found.path), size, LOG_BYTES).read(0, size)
 
 
 def summary_of(swept: Swept) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import paramiko
@@ -14,6 +15,7 @@ from cas.dump import kind_of
 from cas.dump.crash_id import HEAD_BYTES, id_without_notes
 from cas.dump.identify import headers_of
 from cas.dump.log_file import is_log, read_log_file
+from cas.dump.memory import Source
 from cas.errors import NotADump
 from cas.fetch.ranged_file import TooMuch
 from cas.fetch.url import Url
@@ -61,7 +63,8 @@ def seen_there(found: Found, file: paramiko.SFTPFile, url: Url) -> Seen:
     try:
         headers = None if is_named_log else headers_of(str(url), source)
         if headers is None:
-            return _log_there(found, source)
+            seen = log_there(found, source)
+            return dataclasses.replace(seen, read_bytes=source.read_bytes)
     except TooMuch as error:
         raise Useless(
             "too much of it would have to be read to know its crash", hint=f"cas upload {url}"
@@ -83,7 +86,11 @@ def seen_there(found: Found, file: paramiko.SFTPFile, url: Url) -> Seen:
     )
 
 
-def _log_there(found: Found, source: FarFile) -> Seen:
+def log_there(found: Found, source: Source) -> Seen:
+    """What a kernel log says of itself.
+
+    :raises Useless: it tells of no crash
+    """
     if source.size > LOG_BYTES:
         raise Useless("it is too large for a kernel log")
     if not is_log(source):
@@ -92,7 +99,7 @@ def _log_there(found: Found, source: FarFile) -> Seen:
     if not dump.dmesg or not told_crash(dump.dmesg).is_fatal:  # as of a shutdown that was recorded
         raise Useless("this kernel log tells of no crash")
     named = id_without_notes(dump.log_digest, source.read(0, HEAD_BYTES))
-    return Seen(named.value, named.is_weak, KERNEL_LOG, None, True, source.read_bytes)
+    return Seen(named.value, named.is_weak, KERNEL_LOG, None, True, 0)
 
 
 def why_known(found: Found, seen: Seen, archive: Archive) -> str | None:

@@ -21,7 +21,8 @@ ENTRIES = 200_000
 """Names of one host that are looked at; so many crashes no machine survives."""
 PROBLEMS = 5
 """Of a host, that are told one by one."""
-_LOG = re.compile(rb"vmcore-dmesg.*|dmesg\..*|dmesg-.*", re.DOTALL)
+_LOG = re.compile(rb"vmcore-dmesg.*|dmesg\..*", re.DOTALL)
+_PART = re.compile(rb"dmesg-.*", re.DOTALL)
 _DUMPS = ("vmcore*", "dump.*", "dump-*", "*.vmcore", "*.kdump")
 """What kdump (kexec-tools, kdump-utils), kdump-tools of Debian and makedumpfile's users call
 theirs."""
@@ -33,6 +34,8 @@ class Kind(StrEnum):
 
     DUMP = "dump"
     LOG = "kernel log"
+    PART = "part of a kernel log"
+    """As pstore keeps them; several make up a log."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +60,24 @@ class Found:
     def name(self) -> bytes:
         """What it is called there."""
         return basename(self.path)
+
+    @property
+    def files(self) -> tuple[Found, ...]:
+        """What it is on the host."""
+        return (self,)
+
+
+@dataclass(frozen=True, slots=True)
+class Joined(Found):
+    """A kernel log that was put together of what lies on a host in several files."""
+
+    parts: tuple[Found, ...]
+    content: bytes
+
+    @property
+    def files(self) -> tuple[Found, ...]:
+        """Its parts."""
+        return self.parts
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,12 +173,24 @@ def kind_of_name(name: bytes) -> Kind | None:
     """
     if _LOG.fullmatch(name):
         return Kind.LOG
+    if _PART.fullmatch(name):
+        return Kind.PART
     return Kind.DUMP if _DUMP.match(name) else None
 
 
 def in_order(found: list[Found]) -> Iterator[Found]:
     """The newest first, and dumps before logs: a log counts where no dump is."""
-    yield from sorted(found, key=lambda each: (each.kind is Kind.LOG, -each.state.modified_s))
+    wanted = (each for each in found if each.kind is not Kind.PART)
+    yield from sorted(wanted, key=lambda each: (each.kind is Kind.LOG, -each.state.modified_s))
+
+
+def parts_by_directory(found: list[Found]) -> dict[bytes, list[Found]]:
+    """Parts of kernel logs by where they lie; the newest directories first."""
+    parts = [each for each in found if each.kind is Kind.PART]
+    together = dict[bytes, list[Found]]()
+    for each in sorted(parts, key=lambda each: -each.state.modified_s):
+        together.setdefault(each.directory, []).append(each)
+    return together
 
 
 def _what(state: FarState) -> str:

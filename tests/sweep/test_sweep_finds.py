@@ -6,12 +6,14 @@ import lzma
 import os
 import shutil
 import threading
+import zlib
 from pathlib import Path
 
 import pytest
 from made_crashes import CUT, FILTERED, FLAT, FULL
 from swept_hosts import Sweeper, aged
 
+from cas.dump.log_file import choose_log
 from cas.model.host import Host
 from cas.progress import Silent
 from cas.sweep.far_host import reached
@@ -21,6 +23,7 @@ from cas.sweep.walk import Kind, Walk, kind_of_name
 
 LOGS = Path(__file__).parents[1] / "findings" / "logs"
 PANIC, OTHER = LOGS / "init-segfault.log", LOGS / "lustre-lbug.log"
+THIRD = LOGS / "forced-ext4-panic.log"
 
 
 @pytest.mark.parametrize(
@@ -34,7 +37,7 @@ PANIC, OTHER = LOGS / "init-segfault.log", LOGS / "lustre-lbug.log"
         ("vmcore-dmesg.txt", Kind.LOG),
         ("vmcore-dmesg-incomplete.txt", Kind.LOG),
         ("dmesg.202611301200", Kind.LOG),
-        ("dmesg-efi-170000000001001", Kind.LOG),
+        ("dmesg-efi-170000000001001", Kind.PART),
         ("kexec-dmesg.log", None),
         ("_usr_bin_python3.1000.crash", None),
         ("vmlinux-6.1.gz", None),
@@ -200,6 +203,54 @@ def test_a_kernel_log_counts_where_no_dump_lies_beside_it(sweeper: Sweeper) -> N
     again = sweeper.sweep()
     assert (again.missing, again.known, again.read_bytes) == ([], 3, 0)
     assert sweeper.left(again) == left
+
+
+def parts_into(directory: Path, log: Path, second: int) -> list[Path]:
+    """A kernel log as pstore keeps it in EFI, newest part first; the second one is packed."""
+    directory.mkdir(exist_ok=True)
+    text, parts = log.read_bytes(), []
+    size = len(text) // 3 + 1
+    for number in (1, 2, 3):
+        end = len(text) - size * (number - 1)
+        content = b"Panic#1 Part%d\n" % number + text[max(0, end - size) : end]
+        path = directory / f"dmesg-efi-{(second * 100 + number) * 1000 + 1}"
+        if number == 2:
+            stream = zlib.compressobj(9, zlib.DEFLATED, -12)
+            content, path = stream.compress(content) + stream.flush(), path.with_suffix(".enc.z")
+        path.write_bytes(content)
+        parts.append(path)
+    return parts
+
+
+def test_parts_in_pstore_are_put_together_as_those_of_an_upload(sweeper: Sweeper) -> None:
+    raw = sweeper.there / "170000000"
+    parts = parts_into(raw, PANIC, 1_700_000_000)
+    older = parts_into(raw, OTHER, 1_600_000_000)
+    for directory, name in (
+        (sweeper.there / "joined", "dmesg.txt"),
+        (sweeper.there / "a", "vmcore"),
+    ):
+        parts_into(directory, PANIC, 1_700_000_000)
+        shutil.copy(THIRD if name == "dmesg.txt" else sweeper.dump(1), directory / name)
+    (raw / "dmesg-erst-1").write_bytes(b"\0" * 100)
+    swept = sweeper.sweep()
+    assert swept.problem is None
+    crashes = {Path(each.path).relative_to(sweeper.there): each.crash for each in swept.missing}
+    assert crashes.keys() >= {Path("170000000", parts[0].name), Path("170000000", older[0].name)}
+    for files in (parts, older):
+        chosen = choose_log(files)
+        assert chosen
+        crash = crashes[files[0].relative_to(sweeper.there)]
+        (file,) = sweeper.archive.read(crash).files
+        assert sweeper.archive.file_path(crash, str(file.digest)).read_bytes() == chosen.text
+    left = sweeper.left(swept)
+    assert left[f"joined/{parts[1].name}"] == "the log beside it has all parts"
+    assert left[f"a/{parts[1].name}"] == "the dump beside it has the log"
+    assert left["170000000/dmesg-erst-1"] == "it is no part of a kernel log"
+    again = sweeper.sweep()
+    assert (again.missing, again.read_bytes, again.known) == ([], 0, 9)
+    shutil.rmtree(sweeper.archive.path / "swept")
+    assert (sweeper.sweep().missing, sweeper.left(again)) == ([], left)
 
 
 def test_a_log_that_tells_of_no_crash_and_what_is_no_dump_are_left(sweeper: Sweeper) -> None:
