@@ -289,6 +289,15 @@ def measure_start_up(material: Material, rounds: int) -> Iterator[str]:
 
 
 def measure_memory(material: Material, rounds: int) -> Iterator[str]:
+    told = "resident memory of cas itself in a whole job"
+    yield f"{told} (<= 150 MiB): {peak_mib(material):.0f} MiB"
+    for cached in (material.site / "debugs").iterdir():
+        shutil.rmtree(cached, ignore_errors=True)
+    yield f"{told} that extracts the vmlinux (<= 150 MiB): {peak_mib(material):.0f} MiB"
+
+
+def peak_mib(material: Material) -> float:
+    """The peak resident memory of cas itself in a job, without its child processes."""
     process = subprocess.Popen(
         material.cas("-i", "MEMORY", "-f", material.dump),
         env=material.environment(),
@@ -302,7 +311,7 @@ def measure_memory(material: Material, rounds: int) -> Iterator[str]:
             [peak, *(int(line.split()[1]) for line in status.splitlines() if "VmHWM" in line)]
         )
         time.sleep(0.02)
-    yield f"resident memory of cas itself in a whole job (<= 150 MiB): {peak / 1024:.0f} MiB"
+    return peak / 1024
 
 
 BARE_DRGN = """

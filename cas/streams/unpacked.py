@@ -38,7 +38,7 @@ def unpacked_stretch(
     place: tuple[int, int],
     layer: Layer,
     advance: Callable[[int], None],
-    ahead_bytes: int = 48 << 20,
+    ahead_bytes: int = xz_blocks.AHEAD_BYTES,
 ) -> Iterator[Flow]:
     """The content of a compressed stretch of a file; two threads unpack the blocks of xz data.
 

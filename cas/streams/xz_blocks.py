@@ -22,6 +22,8 @@ HEADER_BYTES = 12
 READ_BYTES = 128 << 10
 HEAD_BYTES = 4 << 20
 """So much of the block that is taken may wait, however much of those behind it does."""
+AHEAD_BYTES = 24 << 20
+"""Of a package, so that a job has 150 MiB of memory at most: half a block at xz -7."""
 PIECE_BYTES = 1 << 20
 """What is unpacked at a time; with 256 KiB threads wait more often: 3 to 6 % longer."""
 
@@ -35,8 +37,8 @@ class Limits:
 
     memory_bytes: int
     """Memory of one decoder; two are at work."""
-    ahead_bytes: int = 48 << 20
-    """Output that waits for its turn: that of two whole blocks at xz's usual settings."""
+    ahead_bytes: int = AHEAD_BYTES
+    """The most output that may wait for its turn; see `waiting_bytes`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +125,16 @@ def _seven_bit_number(data: bytes, at: int) -> tuple[int, int]:
     raise ValueError
 
 
+def waiting_bytes(blocks: list[Block], limits: Limits) -> int:
+    """How much output may wait for its turn: half of the largest block, and some.
+
+    A thread that has to wait in the middle of its block is half a block behind the other one from
+    then on, and neither waits again. More would only be memory, of which glibc gives nothing back.
+    """
+    half = max((block.size_bytes for block in blocks), default=0) // 2
+    return min(limits.ahead_bytes, half + HEAD_BYTES)
+
+
 def fits_memory(descriptor: int, block: Block, limits: Limits) -> bool:
     """Whether a block can be unpacked with so much memory; its own header tells.
 
@@ -163,7 +175,7 @@ class _Job:
 
     def __init__(self, block: Block) -> None:
         self.block = block
-        self.ready: list[bytes] = []
+        self.ready = deque[bytes]()
         """Output that waits to be taken."""
         self.ready_bytes = 0
         self.is_over = False
@@ -179,6 +191,7 @@ class _Unpacking:
     def __init__(self, descriptor: int, blocks: list[Block], limits: Limits) -> None:
         self._descriptor = descriptor
         self._limits = limits
+        self._waiting_bytes = waiting_bytes(blocks, limits)
         self._todo = iter(blocks)
         self._jobs = deque[_Job]()  # the first is the one whose output is taken
         self._changed = threading.Condition()
@@ -197,19 +210,20 @@ class _Unpacking:
 
     def next_block(self) -> Iterator[bytes]:
         """The content of the next block."""
-        is_over = False
-        while not is_over:
+        while True:
             with self._changed:
                 self._changed.wait_for(
                     lambda: self._jobs and (self._jobs[0].ready or self._jobs[0].is_over)
                 )
                 job = self._jobs[0]
-                pieces, job.ready, job.ready_bytes = job.ready, [], 0
-                is_over = job.is_over
-                if is_over:
+                piece = job.ready.popleft() if job.ready else b""
+                job.ready_bytes -= len(piece)
+                if not piece:
                     self._jobs.popleft()
                 self._changed.notify_all()
-            yield from pieces
+            if not piece:
+                break
+            yield piece
         if job.failure is not None:
             raise job.failure
 
@@ -269,7 +283,7 @@ class _Unpacking:
                 lambda: (
                     self._is_left
                     or (job is self._jobs[0] and job.ready_bytes < HEAD_BYTES)
-                    or sum(each.ready_bytes for each in self._jobs) < self._limits.ahead_bytes
+                    or sum(each.ready_bytes for each in self._jobs) < self._waiting_bytes
                 )
             )
             job.ready.append(output)

@@ -5,6 +5,8 @@ import os
 import random
 import subprocess
 import threading
+import time
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -44,6 +46,40 @@ def test_the_content_comes_in_order_however_little_may_wait(packed: Path, ahead:
     assert content == CONTENT
     assert read == [block.packed_bytes for block in blocks]
     assert not threads()
+
+
+@pytest.mark.parametrize(
+    ("size_bytes", "ahead_bytes", "waiting_bytes"),
+    [
+        (24 << 20, 24 << 20, 16 << 20),  # xz -6, which packs Debian's kernels
+        (48 << 20, 24 << 20, 24 << 20),
+        (192 << 20, 48 << 20, 48 << 20),
+        (24 << 20, 4 << 20, 4 << 20),
+    ],
+)
+def test_half_a_block_may_wait(size_bytes: int, ahead_bytes: int, waiting_bytes: int) -> None:
+    blocks = [xz_blocks.Block(12, 1000, size_bytes, b"")] * 2
+    limits = xz_blocks.Limits(LIMITS.memory_bytes, ahead_bytes)
+    assert xz_blocks.waiting_bytes(blocks, limits) == waiting_bytes
+
+
+def test_what_waits_for_a_slow_reader_is_bounded(tmp_path: Path) -> None:
+    size = 8 << 20
+    plain = tmp_path / "plain"
+    plain.write_bytes(CONTENT[:size] * 6)
+    argv = [needs("xz"), "-0", "-T2", f"--block-size={size}", plain]
+    subprocess.run(argv, check=True)
+    with (tmp_path / "plain.xz").open("rb") as file:
+        blocks = xz_blocks.layout(file.fileno())
+        tracemalloc.start()
+        try:
+            for _ in xz_blocks.unpack_blocks(file.fileno(), blocks, LIMITS):
+                time.sleep(0.01)  # as a disk would
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+    at_work = 6 * xz_blocks.PIECE_BYTES  # decoders of xz -0 are small
+    assert peak < size // 2 + 2 * xz_blocks.HEAD_BYTES + at_work
 
 
 @pytest.mark.parametrize("zeros", [4, 8 << 20, (64 << 20) + 4])

@@ -15,6 +15,7 @@ from cas.streams.flow import Damaged, Flow
 from cas.streams.layer import Layer
 from cas.streams.member import SizedMember
 from cas.streams.unpacked import unpacked_stretch
+from cas.streams.xz_blocks import AHEAD_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,7 @@ def payload_of(
     place: tuple[int, int],
     layer: Layer,
     advance: Callable[[int], None],
-    ahead_bytes: int = 48 << 20,
+    ahead_bytes: int = AHEAD_BYTES,
 ) -> Iterator[Flow]:
     """A payload, unpacked, for the length of a ``with`` block.
 

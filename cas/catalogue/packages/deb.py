@@ -29,6 +29,7 @@ from cas.streams.layer import Payload
 from cas.streams.member import SizedMember
 from cas.streams.tar import tar_members
 from cas.streams.unpacked import unpacked_stretch
+from cas.streams.xz_blocks import AHEAD_BYTES
 from cas.text import count, short_line
 
 MAGIC = ar.MAGIC
@@ -285,7 +286,7 @@ def _regular_files(deb: _Deb) -> dict[str, Listed]:
 
 @contextmanager
 def _open_data(
-    deb: _Deb, advance: Callable[[int], None] = lambda _: None, ahead_bytes: int = 48 << 20
+    deb: _Deb, advance: Callable[[int], None] = lambda _: None, ahead_bytes: int = AHEAD_BYTES
 ) -> Iterator[Iterator[SizedMember]]:
     """The payload's members, for the length of a ``with`` block.
 
