@@ -14,7 +14,7 @@ from functools import partial
 from itertools import chain
 from pathlib import Path
 
-from cas.archive.archive import Archive
+from cas.archive.archive import Archive, with_spare_room
 from cas.archive.crash_directories import BLOCK_BYTES, NotArchived
 from cas.archive.freeing import (
     Freed,
@@ -135,7 +135,8 @@ class Purging:
             self.world.progress.warn(f"{self.belief.doubt}: {said}; {ASK}")
         elif self.belief.is_of_now:
             self.world.progress.warn(f"{self.belief.doubt}: nothing is purged for its age")
-        yield from self.remove(sure, self.remains(), [])
+        with with_spare_room(self.world.config):
+            yield from self.remove(sure, self.remains(), [])
 
     def old(self, days: int, *, with_unfinished: bool) -> Old:
         """What is older than the limit, oldest first; jobs that their crash needs are left out."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import field
 from pathlib import Path
 from typing import Self
@@ -18,8 +18,9 @@ from cas.archive.crash_directories import (
 )
 from cas.archive.crash_index import CrashIndex
 from cas.archive.record import Info, content_of
+from cas.archive.spare_room import keep_spare_room, using_spare_room
 from cas.database.store import Store
-from cas.errors import Refused
+from cas.errors import CasError, Refused
 from cas.files.permission import user_name
 from cas.files.whole import write_whole, writing_below
 from cas.frozen import dataclass
@@ -124,6 +125,20 @@ class Archive(CrashDirectories):
                 return
             content = content_of(draft.info)
             self.index.note_change(crash_id)
+            if blank is not None:
+                keep_spare_room(self.path)
             write_whole(directory / INFO, content)
             draft.freed_bytes += sum(map(remove_file, draft.doomed))
             self.index.enter(draft.info)
+
+
+@contextmanager
+def with_spare_room(config: Config) -> Iterator[None]:
+    """Have a little room on the configured archive's disk, in which more of it is freed.
+
+    The database may lie there, too: so this is the first that is done.
+    """
+    with ExitStack() as stack:
+        with suppress(CasError):  # whoever uses the archive is told
+            stack.enter_context(using_spare_room(Archive.of(config).path))
+        yield

@@ -35,8 +35,11 @@ def run(options: argparse.Namespace, world: World) -> Output:
 
     :raises UsageError: options of both
     """
+    from cas.archive.archive import with_spare_room
+
     if not any(getattr(options, name) for name in BY_RULES):
-        return (yield from _purge_jobs(options, world))
+        with with_spare_room(world.config):
+            return (yield from _purge_jobs(options, world))
     from cas_admin.retaining import purge_archive
 
     if any(getattr(options, name) not in (None, False) for name in CLASSIC):
@@ -45,7 +48,8 @@ def run(options: argparse.Namespace, world: World) -> Output:
             "one at a time",
             hint="cas-admin purge --older 1y lists what would go, and --delete removes it",
         )
-    return (yield from purge_archive(options, world))
+    with with_spare_room(world.config):
+        return (yield from purge_archive(options, world))
 
 
 def _purge_jobs(options: argparse.Namespace, world: World) -> Output:

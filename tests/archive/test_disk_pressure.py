@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from stored_crashes import WHOLE, keep_busy, opened, put
 
+from cas.archive.spare_room import SPARE_BYTES
 from cas.errors import ConfigError
 from cas.settings.config import Config, read_config
 from cas.settings.rules import WaterMark
@@ -35,7 +38,7 @@ def full(site: Site) -> Iterator[Site]:
         pytest.skip(done.stderr)
     try:
         site.settings["store"] = str(store)
-        site.sections = "[maintenance]\narchiveHighWater = 70%\narchiveLowWater = 40%\n"
+        site.sections = "[maintenance]\narchiveHighWater = 70%\narchiveLowWater = 45%\n"
         keep_busy(site)
         signed = {"signatures": {"top_3": "x"}}
         for crash_id, days, mib in ((A, 300, 2), (B, 250, 2), (C, 200, 1), (D, 150, 1)):
@@ -80,6 +83,30 @@ def test_what_cannot_be_reached_by_the_rules_is_said(full: Site) -> None:
     done = full.admin("purge", "--pressure", "--json")
     found = json.loads(done.stdout)
     assert (found["is_pressed"], found["goes"]) == (False, [])
+
+
+def fill(directory: Path) -> None:
+    """Leave no block of a file system."""
+    with (directory / "filler").open("wb", buffering=0) as file, suppress(OSError):
+        while file.write(bytes(4096)):
+            pass
+
+
+@pytest.mark.parametrize("words", [("--older", "220d", "--delete"), ("-d", "220", "--yes")])
+def test_a_disk_without_a_block_is_freed_all_the_same(full: Site, words: tuple[str, ...]) -> None:
+    store = Path(full.settings["store"])
+    shutil.copy(full.settings["database"], store / "cas.db")
+    full.settings["database"] = str(store / "cas.db")
+    fill(store)
+    assert os.statvfs(store).f_bavail == 0
+    done = full.admin("purge", *words)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "4.0 MiB freed"
+    assert files(full) == {C, D}
+    presences = full.cas("ls", "presence=purged").stdout.splitlines()
+    assert {line[:16] for line in presences[1:]} == {A[:16], B[:16]}
+    # what it needed is kept for the next one
+    assert (store / "spare-room").stat().st_blocks * 512 == SPARE_BYTES
 
 
 def test_without_a_mark_or_with_rules_of_its_own_it_is_refused(site: Site) -> None:

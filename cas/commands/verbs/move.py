@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from contextlib import nullcontext
 
 from cas.commands.invocation import Output, World
 
@@ -31,7 +32,10 @@ def run(options: argparse.Namespace, world: World) -> Output:
     :raises ConfigError: cas.conf does not say where the store is, or what is due
     :raises CasError: a file could not be moved
     """
+    from cas.archive.archive import with_spare_room
+    from cas.archive.move_notes import LOCAL
     from cas.commands.moving import MoveOrder, move
 
     order = MoveOrder(tuple(options.words), options.target, options.is_due, options.dry_run)
-    return (yield from move(order, world))
+    with with_spare_room(world.config) if order.target != LOCAL else nullcontext():
+        return (yield from move(order, world))
