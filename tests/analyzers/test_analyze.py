@@ -312,8 +312,8 @@ def test_a_command_runs_in_crash_where_there_is_one(site_b: Site, crashes: list[
     site_b.settings["engine"] = "auto"
     done = site_b.cas("analyze", crashes[0], "sys -t")
     assert (done.returncode, done.stdout) == (0, "TAINTED_MASK: 1080  DO\n"), done.stderr
-    add(site_b, "sys", 'echo sys | crash -s "$CAS_VMLINUX" "$CAS_DUMP" | grep RELEASE')
-    done = site_b.cas("analyze", crashes[0], "sys")
+    add(site_b, "opens", 'echo sys | crash -s "$CAS_VMLINUX" "$CAS_DUMP" | grep RELEASE')
+    done = site_b.cas("analyze", crashes[0], "opens")
     assert done.stdout.split() == ["RELEASE:", "6.1.192-1.cas1.x86_64"]
 
 
