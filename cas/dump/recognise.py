@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from pathlib import Path
+from shlex import quote
 
 from cas import elf
 from cas.dump import flattened
@@ -101,6 +102,10 @@ def recognise_source(source: Source, name: str) -> str:
 
         if log_file.is_log(source):
             return KERNEL_LOG
+        from cas.archive.noting import is_note
+
+        if is_note(head):
+            raise NotADump(f"{name} is a note, without a dump", hint=f"cas upload {quote(name)}")
         raise NotADump(f"{name} is {_unknown_content(head[:_TEXT_BYTES])}")
     if kind.is_dump:
         raise UnsupportedFormat(f"{name} {kind.predicate}", hint=kind.advice)

@@ -49,6 +49,8 @@ def test_a_note_counts_once_and_says_what_it_is(site: Site) -> None:
     again = upload(site, note(time=datetime.fromtimestamp(NOW, UTC).isoformat()))
     assert (again.returncode, again.stdout.strip()) == (0, crash_id)
     assert "has this note" in again.stderr
+    given = site.cas("-i", "T-1", "-f", "note.json")
+    assert given.returncode == 4 and "→ cas upload note.json\n" in given.stderr
     other = upload(site, note(node="db02"))
     assert other.returncode == 0 and f"2 crashes have the signature {TOP_3}" in other.stderr
     told = json.loads(site.cas("info", crash_id).stdout)
