@@ -5,10 +5,11 @@ from __future__ import annotations
 import errno
 import gzip
 import os
+import re
 import shutil
 import tarfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from tempfile import mkdtemp
@@ -18,6 +19,7 @@ import zstandard
 
 from cas.errors import UsageError
 from cas.files.whole import PART, create, sync, sync_directory, writing_below
+from cas.supervise import locked_room, remove_left
 
 ENDS = (".tar", ".tar.gz", ".tgz", ".tar.zst")
 ROOT = "cas-export"
@@ -39,19 +41,24 @@ def exporting(target: Path, now: datetime) -> Iterator[Path]:
     :raises CasError: it cannot be written
     """
     require_absent(target)
+    begun = f".{target.name}-"
+    remove_left(target.parent, re.compile(f"{re.escape(begun)}[a-z0-9_]{{8}}{re.escape(PART)}"))
     with writing_below(target.parent):
-        place = Path(mkdtemp(prefix=f".{target.name}-", suffix=PART, dir=target.parent))
+        room = Path(mkdtemp(prefix=begun, suffix=PART, dir=target.parent))
         try:
-            yield place
-            for path in sorted(place.rglob("*")):
-                sync(path) if path.is_file() else sync_directory(path)
-            if target.name.endswith(ENDS):
-                _publish_file(_packed(place, target, now), target)
-            else:
-                _publish_directory(place, target)
-            sync_directory(target.parent)
+            with locked_room(room):
+                place = room / ROOT
+                place.mkdir(mode=0o700)
+                yield place
+                for path in sorted(place.rglob("*")):
+                    sync(path) if path.is_file() else sync_directory(path)
+                if target.name.endswith(ENDS):
+                    _publish_file(_packed(place, target, now), target)
+                else:
+                    _publish_directory(place, target)
+                sync_directory(target.parent)
         finally:
-            shutil.rmtree(place, ignore_errors=True)
+            shutil.rmtree(room, ignore_errors=True)
 
 
 def require_absent(target: Path) -> None:
@@ -81,25 +88,18 @@ def _publish_file(part: Path, target: Path) -> None:
             raise
         require_absent(target)
         part.replace(target)
-    finally:
-        with suppress(FileNotFoundError):
-            part.unlink()
 
 
 def _packed(place: Path, target: Path, now: datetime) -> Path:
-    part = target.with_name(f"{place.name}.tar")
-    try:
-        with create(part) as file:
-            with (
-                _compressed(file, target.name) as stream,
-                tarfile.open(fileobj=stream, mode="w|", format=tarfile.PAX_FORMAT) as tar,
-            ):
-                tar.add(place, ROOT, filter=_Nobodys(now))
-            file.flush()
-            os.fsync(file.fileno())
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
+    part = place.with_name("packed")
+    with create(part) as file:
+        with (
+            _compressed(file, target.name) as stream,
+            tarfile.open(fileobj=stream, mode="w|", format=tarfile.PAX_FORMAT) as tar,
+        ):
+            tar.add(place, ROOT, filter=_Nobodys(now))
+        file.flush()
+        os.fsync(file.fileno())
     return part
 
 

@@ -9,7 +9,7 @@ from cas.supervise.confinement import Confinement, VisibleFiles
 from cas.supervise.dialogue import Dialogue
 from cas.supervise.programs import SAFE_PATH, describe_status, find_program, is_from_outside
 from cas.supervise.sandbox import FILES, Sandbox, find_sandbox, likely_sandbox
-from cas.supervise.scratch import scratch
+from cas.supervise.scratch import locked_room, remove_left, scratch
 from cas.supervise.starts import StartLimit
 from cas.supervise.trace import ProgramFailure, write_trace
 from cas.supervise.watchdog import Watchdog
@@ -31,6 +31,8 @@ __all__ = [
     "find_sandbox",
     "is_from_outside",
     "likely_sandbox",
+    "locked_room",
+    "remove_left",
     "run_program",
     "scratch",
     "write_trace",

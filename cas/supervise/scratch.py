@@ -32,18 +32,32 @@ def scratch(parent: Path | None = None) -> Iterator[Path]:
     """
     if parent is None or not os.access(parent, os.W_OK | os.X_OK):
         parent = Path(tempfile.gettempdir())
-    with suppress(OSError):  # what cannot be removed of killed runs stays
-        for left in filter(_NAME.fullmatch, os.listdir(parent)):  # noqa: PTH208  names only
+    remove_left(parent, _NAME)
+    with tempfile.TemporaryDirectory(prefix=PREFIX, dir=parent) as name, locked_room(Path(name)):
+        yield Path(os.path.realpath(name))
+
+
+@contextmanager
+def locked_room(directory: Path) -> Iterator[None]:
+    """Have a directory of ours for the length of a run: nobody removes it as a killed one's."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        with suppress(OSError):  # a file system without locks: then nobody sweeps there either
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def remove_left(parent: Path, names: re.Pattern[str]) -> None:
+    """Remove directories of these names that killed runs have left; what cannot be removed stays.
+
+    :param names: whole names of those that such runs make, for their user alone
+    """
+    with suppress(OSError):
+        for left in filter(names.fullmatch, os.listdir(parent)):  # noqa: PTH208  names only
             with suppress(OSError):
                 _remove_if_left(parent / left)
-    with tempfile.TemporaryDirectory(prefix=PREFIX, dir=parent) as name:
-        descriptor = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        try:
-            with suppress(OSError):  # a file system without locks: then nobody sweeps there either
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            yield Path(os.path.realpath(name))
-        finally:
-            os.close(descriptor)
 
 
 def _remove_if_left(path: Path) -> None:

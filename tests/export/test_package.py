@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -35,6 +37,36 @@ def test_who_comes_second_is_refused_and_the_first_stays(tmp_path: Path, name: s
     assert [path.name for path in tmp_path.iterdir()] == [name]
     if target.is_dir():
         assert (target / "report.txt").read_text() == "second"
+
+
+@TARGETS
+def test_what_a_killed_one_has_left_goes_with_the_next_of_that_name(
+    tmp_path: Path, name: str
+) -> None:
+    target, process = tmp_path / name, os.fork()
+    if not process:
+        with exporting(target, NOW) as place:
+            (place / "report.txt").write_text("half")
+            os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(process, 0)
+    (left,) = tmp_path.iterdir()
+    assert left.name.startswith(f".{name}-")
+    long_ago = NOW.timestamp() - 86400
+    with exporting(target, NOW):  # it may be that of a run that has just begun
+        assert left.exists()
+    other = tmp_path / "other"
+    with exporting(other, NOW), exporting(tmp_path / f"{name}x", NOW):
+        assert left.exists()
+    target.rename(tmp_path / "first")
+    os.utime(left, (long_ago, long_ago))
+    with exporting(target, NOW) as place:
+        assert not left.exists()
+        os.utime(place.parent, (long_ago, long_ago))
+        with pytest.raises(Exists), exporting(target, NOW):
+            (place / "report.txt").write_text("whole")
+            target.touch()
+        target.unlink()
+    assert target.exists()
 
 
 @TARGETS
