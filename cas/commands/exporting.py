@@ -32,6 +32,7 @@ from cas.export.record import NAME, Export, ExportedCrash, LeftOut, Replaced
 from cas.export.redaction import Redactor
 from cas.files.whole import put, read_open, read_regular, write_whole
 from cas.jobs.job import Job
+from cas.jobs.layout import DUMP
 from cas.jobs.work_directory import WorkDirectory
 from cas.model.archived import Selection
 from cas.report.result import crash_id_of
@@ -42,6 +43,7 @@ WORDS_LIMIT = 1 << 20
 _OTHER_ARCHIVES = (".zip", ".gz", ".bz2", ".xz", ".zst", ".7z", ".rar", ".cpio")
 FEWEST = 3
 """Characters of a given word: with fewer nothing of a report would be left."""
+_ABSENT = LeftOut(name=DUMP, why="it is not on this machine")
 _REPLACEMENT = re.compile(rf"({'|'.join(each.upper() for each in SecretKind)})-(\d+)(?!\d)")
 
 
@@ -210,12 +212,14 @@ def _write(
             files, left_out = content.write_redacted(each, directory, redactor)
         else:
             files, left_out = content.write_as_it_is(each, directory)
+        if wanted.has_dumps:
+            left_out = [left for left in left_out if left.name != DUMP]
         if each.subject.dump and content.is_regular(each.subject.dump):
-            shutil.copyfile(each.subject.dump, directory / "vmcore")
-            (directory / "vmcore").chmod(0o600)
-            files.append("vmcore")
+            shutil.copyfile(each.subject.dump, directory / DUMP)
+            (directory / DUMP).chmod(0o600)
+            files.append(DUMP)
         elif wanted.has_dumps:
-            left_out.append(LeftOut(name="vmcore", why="it is not on this machine"))
+            left_out.append(_ABSENT)
         crashes.append(
             ExportedCrash(
                 id=each.subject.crash_id,
@@ -228,7 +232,7 @@ def _write(
         made=world.now,
         by=f"cas {__version__}",
         redacted=wanted.is_redacted,
-        has_dumps=any("vmcore" in each.files for each in crashes),
+        has_dumps=any(DUMP in each.files for each in crashes),
         crashes=tuple(crashes),
         replaced=_replaced(place) if wanted.is_redacted else (),
         masked=redactor.masked,
@@ -274,15 +278,24 @@ def _note(subjects: Sequence[Subject], wanted: Wanted, world: World, archive: Ar
 
 def summary_lines(made: Export, target: Path) -> Iterable[str]:
     """What was exported, in a few lines."""
-    crashes = count(len(made.crashes), "crash").replace("crashs", "crashes")
     said = "redacted" if made.redacted else "not redacted: names, addresses and all"
-    yield f"exported {crashes} to {target}, {said}" + ", with dumps" * made.has_dumps
+    yield (
+        f"exported {_crashes(len(made.crashes))} to {target}, {said}"
+        + ", with dumps" * made.has_dumps
+    )
     kinds = Counter[SecretKind]()
     often = Counter[SecretKind]()
     for each in made.replaced:
         kinds[each.kind] += 1
         often[each.kind] += each.count
     for kind, number in kinds.items():
-        yield f"{kind:8} {number:,} replaced, {often[kind]:,} times"
+        yield f"{kind:8} {number:,} replaced, {count(often[kind], 'time')}"
     if made.masked:
-        yield f"memory   {made.masked:,} places masked"
+        yield f"memory   {count(made.masked, 'place')} masked"
+    absent = sum(_ABSENT in each.left_out for each in made.crashes)
+    if absent:
+        yield f"without the dump of {_crashes(absent)}: it is not on this machine"
+
+
+def _crashes(number: int) -> str:
+    return count(number, "crash").replace("crashs", "crashes")

@@ -134,7 +134,17 @@ def test_an_export_that_is_not_redacted_says_so(case: Case, tmp_path: Path) -> N
         assert {(one.uid, one.gid, one.uname, one.gname) for one in tar} == {(0, 0, "", "")}
         assert f"cas-export/{crash}/vmcore" in names
         kept = tar.extractfile("cas-export/export.json")
-        assert kept and json.load(kept)["has_dumps"]
+        assert kept
+        made = json.load(kept)
+        assert made["has_dumps"]
+        (told,) = made["crashes"]
+        assert "vmcore" not in {left["name"] for left in told["left_out"]}
+    dump = Path(json.loads(site.cas("info", crash).stdout)["dump"])
+    dump.rename(tmp_path / "away")
+    done = site.cas("export", SECRETS["ticket"], "--with-dump", "-o", tmp_path / "without")
+    (tmp_path / "away").rename(dump)
+    assert "without the dump of 1 crash: it is not on this machine" in done.stdout
+    assert ", with dumps" not in done.stdout
 
 
 def test_what_cannot_be_meant_is_refused_and_leaves_nothing(case: Case, tmp_path: Path) -> None:
