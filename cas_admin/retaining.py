@@ -80,6 +80,16 @@ def purge_archive(options: argparse.Namespace, world: World) -> Output:
     return PARTIAL if level and level.is_pressed and level.lacks_bytes() else 0
 
 
+def _older_s(text: str) -> int:
+    """Seconds of ``--older``; a bare number would be of seconds, and is meant as days.
+
+    :raises Garbage: it has no unit
+    """
+    if text.isdecimal():
+        raise Garbage(f"--older {text} has no unit", hint=f"for example: --older {text}d")
+    return age_s(text)
+
+
 def _asked(retaining: Retaining, plan: Plan) -> Plan:
     """A plan, with what is in doubt where somebody is there and says that the clock is right.
 
@@ -370,14 +380,15 @@ def _rules_of(options: argparse.Namespace, world: World, archive: Archive) -> Ru
     :raises UsageError: nothing, or what cannot be meant
     """
     words = options.words or []
+    limits = [each for each in (options.older, options.larger) if each is not None]
     if options.pressure:
-        if options.older or options.larger or options.keep_exemplar or words:
+        if limits or options.keep_exemplar or words:
             raise UsageError(
                 "the rules of --pressure stand in cas.conf",
                 hint="see purgeOlder and purgeLarger in cas.conf(5), or leave --pressure out",
             )
         return Rules.of(world.config)
-    if not (options.older or options.larger or options.keep_exemplar or words):
+    if not (limits or options.keep_exemplar or words):
         raise UsageError(
             "--delete, --json and -v belong to a purge of the archive, and no rule says what goes",
             hint="for example: cas-admin purge --older 1y --keep-exemplar",
@@ -392,7 +403,7 @@ def _rules_of(options: argparse.Namespace, world: World, archive: Archive) -> Ru
     tell_unknown(selection, (), archive, world)
     return Rules(
         selection,
-        older_s=age_s(options.older) if options.older is not None else None,
+        older_s=_older_s(options.older) if options.older is not None else None,
         larger_bytes=larger,
         keeps_exemplars=bool(options.keep_exemplar),
     )

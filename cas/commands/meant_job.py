@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -27,6 +28,7 @@ from cas.frozen import dataclass
 from cas.jobs.job import Job, by_age, load_job
 from cas.jobs.reference import lack_of_dump
 from cas.jobs.work_directory import WorkDirectory
+from cas.units import utc
 
 if TYPE_CHECKING:
     from cas.archive.archive import Archive
@@ -251,6 +253,8 @@ def _archived(
         return ArchivedDump(info.id, Path(best.name), recorded, None, best.at, job)
     if best is None or path is None or best.digest is None or best.purged_s is not None:
         why = "is on its server" if best and path is None else "is not there any more"
+        if best and best.purged_s is not None:
+            why = f"was purged on {utc(datetime.fromtimestamp(best.purged_s, UTC))}"
         said = f"the best file of the crash {info.id} {why}"
         if info.type == NOTE:
             said = f"of the crash {info.id} there is only a note, and no dump"

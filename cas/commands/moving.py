@@ -160,6 +160,11 @@ def _foreseen(infos: list[Info], target: str, archive: Archive) -> Iterator[str]
 
 
 def _nothing(info: Info, target: str) -> str:
+    purged = [file for file in info.files if file.purged_s is not None]
+    if purged and len(purged) == len(info.files):
+        copies = " ".join(file.copy.url for file in purged if file.copy)
+        back = f"; a copy may be in the store still: cas upload {copies}" if copies else ""
+        return f"the files of {info.id} were purged{back}"
     if target == LOCAL:
         return f"{info.id} has no file in a store"
     places = ", ".join(file.copy.url for file in moved_files(info) if file.copy)

@@ -37,7 +37,7 @@ def run(options: argparse.Namespace, world: World) -> Output:
     """
     from cas.archive.archive import with_spare_room
 
-    if not any(getattr(options, name) for name in BY_RULES):
+    if all(getattr(options, name) in (None, False, []) for name in BY_RULES):
         with with_spare_room(world.config):
             return (yield from _purge_jobs(options, world))
     from cas_admin.retaining import purge_archive

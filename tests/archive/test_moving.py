@@ -69,6 +69,12 @@ def test_a_crash_goes_to_a_store_and_comes_back_as_it_was(moving: Site) -> None:
     assert moving.cas("ls", "presence=here").stdout.count("\n") == 2
     checked = moving.admin("check")
     assert checked.returncode == 0, checked.stdout
+    # once it is purged here, its copy is told
+    assert moving.admin("purge", "--larger", "1", "--delete").returncode == 0
+    done = moving.cas("move", ID, "--to", "local")
+    assert done.stderr.endswith(
+        f"were purged; a copy may be in the store still: cas upload {file.at}\n"
+    )
 
 
 def test_a_moved_dump_of_a_job_is_read_where_it_is_and_comes_back_into_the_job(

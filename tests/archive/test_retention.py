@@ -85,6 +85,8 @@ def test_it_is_dry_unless_delete_is_said_and_leaves_the_row(busy: Site) -> None:
     ]
     assert (files(busy, A), len(files(busy, B))) == ([], 1)
     assert info(busy, A)["presence"] == "purged"
+    debugged = busy.cas("debug", A, "-c", "bt")
+    assert f"the best file of the crash {A} was purged on " in debugged.stderr
     assert busy.cas("ls", "presence=purged").stdout.splitlines()[1].startswith(A[:16])
     record = info_of((place(busy, A) / "info.json").read_bytes())
     assert record.files[0].purged_s
@@ -115,6 +117,9 @@ def test_what_cannot_be_meant_is_told_and_nothing_goes(busy: Site) -> None:
         (("--delete",), 2, "no rule says what goes"),
         (("-v",), 2, "no rule says what goes"),
         (("--older", "10x", "--delete"), 1, "invalid time suffix 'x'"),
+        (("--older", "", "--larger", "1", "--delete"), 1, "invalid time suffix ''"),
+        (("--older", "90", "--delete"), 1, "--older 90d"),
+        (("--larger", ""), 1, "must be a size"),
         (("--larger", "big", "--delete"), 1, "--larger big: must be a size"),
         (("nothing", "--delete"), 2, "nothing in the archive is meant"),
     ):
