@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, fields, is_dataclass, replace
 from datetime import date
 from enum import Enum
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from cas.choices import SecretKind
@@ -44,6 +44,8 @@ _PACKED = (
 )
 _HOSTS = frozenset({"server", "host", "nodename", "node", "hosts"})
 _TICKETS = frozenset({"ticket", "tickets", "similar", "same_dump", "same_log", "jobs"})
+_PATHS = frozenset({"dump", "at", "upload"})
+"""Directories of the site are called as a customer or a project is; files tell enough."""
 _SAFE = re.compile(r"[^A-Za-z0-9._+-]")
 _HOST = re.compile(r"[\w.:-]{1,255}", re.ASCII)
 _BINARY = "it is no text, and nobody can look into it"
@@ -207,7 +209,7 @@ def redacted(value: Any, redactor: Redactor, name: str = "") -> Any:
     if isinstance(value, str):
         return _text(value, redactor, name)
     if isinstance(value, Path):
-        return Path(redactor.text(str(value)))
+        return Path(redactor.text(value.name))
     if is_dataclass(value) and not isinstance(value, type):
         kept = {each.name: getattr(value, each.name) for each in fields(value)}
         below = {key: redacted(each, redactor, _below(name, key)) for key, each in kept.items()}
@@ -230,6 +232,8 @@ def _below(name: str, key: str) -> str:
 def _text(value: str, redactor: Redactor, name: str) -> str:
     if name in _HOSTS and _HOST.fullmatch(value):
         return redactor.name(value, SecretKind.HOST)
+    if name in _PATHS:
+        return redactor.text(PurePath(value).name)
     parts = [each.partition("/") for each in value.split(",")]
     if name in _TICKETS and all(is_ticket(ticket) for ticket, _, _ in parts):
         tickets = (redactor.name(ticket, SecretKind.TICKET) for ticket, _, _ in parts)

@@ -101,6 +101,7 @@ def test_no_planted_secret_comes_out_and_the_report_is_of_use(case: Case, tmp_pa
     told = "\n".join(found.values())
     for text in SURVIVES:
         assert text in told
+    assert str(site.directory) not in told and "HOST-1.log" in found[f"{crash}/result.json"]
     export = json.loads(found["export.json"])
     jsonschema.Draft202012Validator(
         closed(json.loads(path_of("export.json").read_text()))
