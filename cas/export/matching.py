@@ -87,7 +87,10 @@ class Matcher:
                 if lowered[end : end + 1] != letter:
                     break
                 end += 1
-            last = max(last, end)
+            # a sentence's end, or `.log`, is not the beginning of `.local`
+            is_cut = lowered[found.end() : end] != "." and not lowered[end : end + 1].isalnum()
+            if is_cut or end - found.end() > _LOOSE:
+                last = max(last, end)
         return last
 
     @cached_property

@@ -227,6 +227,8 @@ def named_host(name: str) -> Iterator[Found]:
         yield from _address(name)
         return
     lowered = name.lower()
+    if lowered.startswith(("iqn.", "nqn.")):  # of iSCSI and NVMe, which are numbers of one machine
+        return
     is_kept = lowered.partition(".")[0] in KEPT_HOSTS or lowered in KEPT_HOSTS
     is_public = any(lowered == each or lowered.endswith(f".{each}") for each in KEPT_DOMAINS)
     if len(name) > 1 and not name.isdigit() and not is_kept and not is_public:

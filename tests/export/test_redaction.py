@@ -229,6 +229,12 @@ def test_a_name_that_a_listing_of_text_in_memory_parts_is_found() -> None:
 def test_a_name_that_is_cut_within_its_domain_leaves_nothing_of_it() -> None:
     shown = redacted(TELLING + "at pluto7.berlin.exa… and pluto7.be\n").splitlines()[-1]
     assert shown == "at HOST-1… and HOST-1"
+    shown = redacted(TELLING + "pluto7.log of pluto7. Then pluto7.be.\n").splitlines()[-1]
+    assert shown == "HOST-1.log of HOST-1. Then HOST-1."
+
+
+def test_an_initiator_is_no_machine_s_name() -> None:
+    assert "iqn" not in {form for forms in names_of(TELLING).originals.values() for form in forms}
 
 
 def test_addresses_in_memory_are_masked_and_pointers_stay() -> None:
