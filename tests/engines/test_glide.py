@@ -452,6 +452,8 @@ def test_hooks_are_called_for_each_item_and_may_leave_it_out(ask: Ask) -> None:
     [
         ("1/0", "end: ZeroDivisionError: division by zero"),
         ("raise SystemExit", "end: it called exit()"),
+        ("raise KeyboardInterrupt", "end: KeyboardInterrupt"),
+        ("raise type('Odd', (Exception,), {'__str__': lambda _: 1 / 0})", "end: Odd"),
         ("trace.read(0, 8)", "end: FaultError: "),
         ("[trace.say('x') for _ in range(3000)]", "end: TooMuch: it told more than 2,000 lines"),
         ("while True: pass", "end: not within 2 s"),
@@ -467,6 +469,17 @@ def test_a_module_that_fails_is_disabled_and_the_others_go_on(
     assert remark["text"].startswith(f"module cas_oops is disabled: {said}")
     last = of_kind(records, "section")[-1]
     assert (last["module"], last["lines"]) == ("core", [{"text": "fine"}])
+
+
+def test_a_printer_whose_words_cannot_be_had_is_disabled(ask: Ask) -> None:
+    odd = "class Odd:\n    def __str__(self):\n        raise OSError('none')\n"
+    records = ask(
+        {"core": f"{odd}PRINTERS = {{'struct task_struct': lambda _: Odd()}}\n"},
+        tasks="panic",
+        panic_depth=1,
+    )
+    said = [remark["text"] for remark in of_kind(records, "remark")]
+    assert said == ["module core is disabled: its printer of struct task_struct: OSError: none"]
 
 
 def test_a_file_that_is_no_python_is_said_and_costs_nothing_else(ask: Ask) -> None:

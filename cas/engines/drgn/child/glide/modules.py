@@ -8,17 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from time import process_time
+from time import monotonic, process_time
 from typing import Any, NamedTuple
 
-from drgn import FaultError, Object
+from drgn import Object
 
 from cas.engines.drgn.child.glide.api import LINE_CHARACTERS, SUPPRESS, Trace
-from cas.engines.drgn.child.glide.drawing import Unreadable
 from cas.engines.drgn.child.limits import Late, time_limit
 
 HOOK_S = 2.0
 """Seconds for one call of a module."""
+BLAMED_S = 0.5
+"""Of a variable's time, in which a printer that is interrupted is not the one that took it."""
 MODULE_S = 5.0
 """Seconds of a processor for all calls of a module."""
 CORE = "core"
@@ -91,7 +92,10 @@ class Modules:
         one.hooks = {name: space[name] for name in _HOOKS if callable(space.get(name))}
         printers = space.get("PRINTERS", {})
         one.printers = dict(printers) if isinstance(printers, Mapping) else {}
-        if not is_wanted and not self._call(one, "matches") and one in self.loaded:
+        if is_wanted:
+            return
+        matches = self._guarded(one, "matches", lambda trace: bool(one.hooks["matches"](trace)))
+        if not matches and one in self.loaded:
             self.loaded.remove(one)
 
     def call(self, hook: str, *arguments: object) -> tuple[bool, list[dict[str, Any]]]:
@@ -118,9 +122,11 @@ class Modules:
         """What a module says of a structure, by the name of its type."""
         for one in list(self.loaded):
             if printer := one.printers.get(kind):
-                said = self._guarded(one, f"its printer of {kind}", lambda _: printer(found))
+                said = self._guarded(
+                    one, f"its printer of {kind}", lambda _: in_a_line(printer(found) or "")
+                )
                 if said:
-                    return " ".join(str(said).split())[:LINE_CHARACTERS]
+                    return str(said)
         return None
 
     def take_problems(self) -> list[str]:
@@ -136,18 +142,19 @@ class Modules:
 
     def _guarded(self, one: Loaded, what: str, call: Callable[[Trace], object]) -> object:
         """What a module's code gives back; ``None`` where it is disabled for what it did."""
-        begun = process_time()
+        begun, began = process_time(), monotonic()
         try:
             with time_limit(HOOK_S):
                 return call(one.trace)
         except Late:
-            why = f"not within {HOOK_S:g} s"
-        except (FaultError, *Unreadable) as error:
-            why = f"{type(error).__name__}: {error}"
-        except Exception as error:
-            why = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+            seconds = monotonic() - began
+            if seconds < BLAMED_S:
+                raise
+            why = f"not within {seconds:.0f} s"
         except SystemExit:
             why = "it called exit()"
+        except BaseException as error:  # the site's code: Ctrl-C and the like are its own, too
+            why = _sentence(error)
         finally:
             one.used_s += process_time() - begun
             if one.used_s > MODULE_S and one in self.loaded:
@@ -158,5 +165,17 @@ class Modules:
     def _disable(self, one: Loaded, what: str, why: str) -> None:
         if one in self.loaded:
             self.loaded.remove(one)
-            said = " ".join(why.split())[:LINE_CHARACTERS]
-            self.problems.append(f"module {one.source.name} is disabled: {what}: {said}")
+            self.problems.append(f"module {one.source.name} is disabled: {what}: {in_a_line(why)}")
+
+
+def in_a_line(said: object) -> str:
+    """What a module says, without breaks, and not longer than a line may be."""
+    return " ".join(str(said).split())[:LINE_CHARACTERS]
+
+
+def _sentence(error: BaseException) -> str:
+    name = type(error).__name__
+    try:
+        return f"{name}: {error}" if str(error) else name
+    except Exception:  # whose __str__ fails, too
+        return name
