@@ -66,11 +66,18 @@ def _write(name: str, worker: Worker, order: GlideOrder, text: Path, records: Pa
         lines = _Bounded(files.enter_context(text.open("wb")), TEXT_BYTES)
         objects = _Bounded(files.enter_context(records.open("wb")), RECORDS_BYTES)
         for record in headed(worker.glide(order), name):
+            is_end = record["kind"] == "end"
+            cut = record["cut"] if is_end else None
+            if is_end and (objects.is_full or lines.is_full):
+                size = human_size(TEXT_BYTES if lines.is_full else RECORDS_BYTES)
+                cut = f"it has more than {size}; all of it: cas glide"
+                ending = {**record, "cut": cut}
+                objects.end(f"{json_text(ending)}\n".encode())
+                lines.end("".join(f"{line}\n" for line in lines_of_record(ending)).encode())
+                continue
             objects.add(f"{json_text(record)}\n".encode())
             lines.add("".join(f"{line}\n" for line in lines_of_record(record)).encode())
-        if lines.is_full:
-            lines.end(f"\n! cut: it has more than {human_size(TEXT_BYTES)}; all of it: cas glide\n")
-    return f"cut after {human_size(TEXT_BYTES)}" if lines.is_full else None
+    return f"cut: {cut}" if cut else None
 
 
 class _Bounded:
@@ -87,6 +94,6 @@ class _Bounded:
         if not self.is_full:
             self._file.write(record)
 
-    def end(self, text: str) -> None:
-        """Write what stands behind the last record."""
-        self._file.write(text.encode())
+    def end(self, record: bytes) -> None:
+        """Write the last record, whether there is room or not."""
+        self._file.write(record)

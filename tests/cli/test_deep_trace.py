@@ -67,6 +67,62 @@ def test_a_trace_that_kills_drgn_costs_no_verdict(traced: Site, vmcore_b: Path) 
     assert "panic task" in (traced.job("T-1") / "glide.txt").read_text()
 
 
+@pytest.mark.parametrize(
+    ("hook", "does", "said"),
+    [
+        ("end", "[trace.say('x' * 400) for _ in range(2000)]", "it has more than 1.0 MiB"),
+        ("frame", "__import__('time').sleep(1.9)", "the 10 s for it were over"),
+    ],
+)
+def test_a_trace_ends_at_its_bounds_and_says_so(
+    traced: Site, vmcore_b: Path, hook: str, does: str, said: str
+) -> None:
+    for name in ("core", "virtio", "dm"):
+        module = traced.directory / "glide" / f"cas_glide_{name}.py"
+        module.write_text(
+            f"def matches(trace):\n    return True\ndef {hook}(trace, *_):\n    {does}\n"
+        )
+    done = traced.cas("-i", "T-1", "-f", vmcore_b)
+    assert done.returncode == 0, done.stderr
+    told, job = traced.result("T-1"), traced.job("T-1")
+    assert (told["verdict"], told["sections"][0]["status"]) == ("complete", "ok")
+    assert told["glide"]["error"].startswith(f"cut: {said}")
+    assert f"\n! cut: {said}" in (job / "glide.txt").read_text()
+    last = json.loads((job / "glide.jsonl").read_text().splitlines()[-1])
+    assert (last["kind"], last["cut"][: len(said)]) == ("end", said)
+
+
+def test_a_module_that_writes_into_the_channel_costs_no_verdict(
+    traced: Site, vmcore_b: Path
+) -> None:
+    module = traced.directory / "glide" / "cas_glide_core.py"
+    told = "    for n in range(3, 30):\n        try:\n            os.write(n, b'junk\\n')\n"
+    module.write_text(
+        f"import os\ndef end(trace):\n{told}        except OSError:\n            pass\n"
+    )
+    done = traced.cas("-i", "T-1", "-f", vmcore_b)
+    assert done.returncode == 0, done.stderr
+    result = traced.result("T-1")
+    assert (result["verdict"], result["sections"][0]["status"]) == ("complete", "ok")
+    assert result["glide"]["error"] == "drgn's process wrote what is no answer, and was ended"
+
+
+@pytest.mark.long
+def test_a_module_that_hears_no_alarm_costs_seconds_and_no_verdict(
+    traced: Site, vmcore_b: Path
+) -> None:
+    module = traced.directory / "glide" / "cas_glide_core.py"
+    module.write_text(
+        "import signal, time\nsignal.signal(signal.SIGALRM, signal.SIG_IGN)\ntime.sleep(1000)\n"
+    )
+    done = traced.cas("-i", "T-1", "-f", vmcore_b)
+    assert done.returncode == 0, done.stderr
+    result = traced.result("T-1")
+    assert (result["verdict"], result["sections"][0]["status"]) == ("complete", "ok")
+    assert result["glide"]["status"] == "timeout"
+    assert result["glide"]["error"] == "timed out after 15 s"
+
+
 def test_a_module_that_cannot_be_read_costs_the_sites_modules_alone(
     traced: Site, vmcore_b: Path
 ) -> None:

@@ -13,7 +13,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import astuple, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, TypeVar
@@ -372,9 +372,12 @@ class Worker:
         self._revive()
         self._command = "(tracing the tasks)"
         self._send_message({"glide": order.request()})
-        limit_s = order.timeout_s + PATIENCE_S
-        deadline = time.monotonic() + self._rules.start_s + limit_s
+        start_s, limit_s = self._rules.start_s, order.timeout_s + PATIENCE_S
+        self._receive_message(time.monotonic() + start_s, start_s)  # the dump is open
+        deadline = time.monotonic() + limit_s
         while "done" not in (message := self._receive_message(deadline, limit_s)):
+            if "record" not in message:
+                raise self._end_for_garbage()
             yield message["record"]
 
     def decode(self, code: Message, at: CodePlace | None = None) -> Reading:
@@ -576,13 +579,30 @@ class Worker:
             self._received += data
             if not data or len(self._received) > MAX_MESSAGE_BYTES:
                 raise self._how_worker_ended()
-        message: Message = json.loads(self._received[:end])
+        message = self._message_of(bytes(self._received[:end]))
         del self._received[: end + 1]
         if message.get("misfit"):
             raise KernelMisfit(message["failed"])
         if "failed" in message:
             raise EngineError(f"drgn cannot open the dump: {message['failed']}")
         return message
+
+    def _message_of(self, line: bytes) -> Message:
+        """What the worker says; its process is ended where that is garbage.
+
+        :raises WorkerEnded: a module or a snippet wrote into the channel
+        """
+        with suppress(ValueError):
+            message = json.loads(line)
+            if isinstance(message, dict):
+                return message
+        raise self._end_for_garbage()
+
+    def _end_for_garbage(self) -> WorkerEnded:
+        self._child.stop()
+        self._is_alive = False
+        why = "drgn's process wrote what is no answer, and was ended"
+        return WorkerEnded(SectionStatus.CRASHED, why)
 
     def _how_worker_ended(self) -> WorkerEnded:
         """How the process ended, by itself or by us."""

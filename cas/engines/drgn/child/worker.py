@@ -26,8 +26,8 @@ Files come open, over a socket beside stdin. Requests, in this order:
   ``{"done": "fault", "reading": …, "problem": …}``, a :class:`cas.fault_reading.Reading` or null
 - ``{"glide": {"tasks": …, "panic_depth": N, "depth": N, "timeout_s": N, "sources": [[NAME, PATH,
   TEXT, [KMOD, …]], …], "asked":
-  [NAME, …]}}``: ``{"record": {"kind": …, …}}``, one after the other, see
-  ``schemas/glide.schema.json``; then ``{"done": "glide"}``
+  [NAME, …]}}``: ``{"tracing": true}`` when the dump is open, ``{"record": {"kind": …, …}}``, one
+  after the other, see ``schemas/glide.schema.json``; then ``{"done": "glide"}``
 - ``{"decode": {"arch": …, "code": HEX, "mark": N, "place": …, "address": …, "registers": {…},
   "at": [FUNCTION, OFFSET, SIZE, KMOD], "timeout_s": N}}``, at any time, without a dump: the same,
   of the code that the log shows, and by the debug information of what ``locate`` was given, if any
@@ -219,6 +219,7 @@ class Session:
         from cas.engines.drgn.child.glide.modules import Source
         from cas.engines.drgn.child.glide.trace import Glide, Wanted
 
+        self._reply(tracing=True)
         gc.enable()
         files = tuple(Source(*each) for each in sources)
         asked = tuple(wanted.pop("asked"))
