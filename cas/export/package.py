@@ -46,7 +46,7 @@ def exporting(target: Path, now: datetime) -> Iterator[Path]:
     with writing_below(target.parent):
         room = Path(mkdtemp(prefix=begun, suffix=PART, dir=target.parent))
         try:
-            with locked_room(room):
+            with writing_below(target.parent), locked_room(room):  # told before it is emptied
                 place = room / ROOT
                 place.mkdir(mode=0o700)
                 yield place

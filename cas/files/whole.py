@@ -140,6 +140,8 @@ def writing_below(directory: Path) -> Iterator[None]:
         if error.errno == errno.ENOENT and not path.is_relative_to(directory):
             hint = f"put it back, then {AGAIN}"  # an upload that is read where it lies
             raise TryAgain(f"{path} is not there any more", hint=hint) from error
+        if named is None and error.errno in FULL:  # of which file the system does not say
+            raise no_room(directory, "", "a file", error) from error
         raise cannot_write(path, error, 0) from error
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 from datetime import UTC, datetime
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from cas.errors import TryAgain
+from cas.errors import DiskFull, TryAgain
 from cas.export.package import Exists, exporting
 
 NOW = datetime(2026, 12, 1, tzinfo=UTC)
@@ -37,6 +38,15 @@ def test_who_comes_second_is_refused_and_the_first_stays(tmp_path: Path, name: s
     assert [path.name for path in tmp_path.iterdir()] == [name]
     if target.is_dir():
         assert (target / "report.txt").read_text() == "second"
+
+
+def test_no_room_is_told_of_the_file_system_that_has_none(tmp_path: Path) -> None:
+    with pytest.raises(DiskFull) as refused, exporting(tmp_path / "case", NOW):
+        raise OSError(
+            errno.ENOSPC, os.strerror(errno.ENOSPC)
+        )  # as write(2) says it, without a name
+    assert f"no room for a file in {tmp_path}: has " in str(refused.value)
+    assert refused.value.place == tmp_path
 
 
 @TARGETS
