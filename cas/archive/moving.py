@@ -147,7 +147,9 @@ class Mover:
         :raises OtherObject: the store has something else under the name of one
         :raises CasError: a file cannot be copied, or the archive cannot be changed
         """
-        require_movable(self.archive, self.archive.read(crash_id))
+        info = self.archive.read(crash_id)
+        if movable_files(self.archive, info):
+            require_movable(self.archive, info)
         done = Moved()
         with self._noted(crash_id, prefix):
             done.freed_bytes += self._remove_left(crash_id)
@@ -351,6 +353,8 @@ class Mover:
                 yield
                 note.unlink(missing_ok=True)
             except CasError:
+                with suppress(OSError):  # of which nothing has come
+                    self._coming(crash_id).rmdir()
                 if is_new and not self._is_left(crash_id):
                     note.unlink(missing_ok=True)
                 raise

@@ -22,6 +22,7 @@ from installed import Site, few_of
 TIER = f"s3://{BUCKET}/tier"
 ID = "ab" * 16
 OTHER = "cd" * 16
+LOG = "ef" * 16
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +70,13 @@ def test_a_crash_goes_to_a_store_and_comes_back_as_it_was(moving: Site) -> None:
     assert moving.cas("ls", "presence=here").stdout.count("\n") == 2
     checked = moving.admin("check")
     assert checked.returncode == 0, checked.stdout
+    assert moving.cas("move", ID, "--to", TIER).returncode == 0
+    moving.settings["diskReserve"] = "100T"
+    done = moving.cas("move", ID, "--to", "local")
+    assert (done.returncode, "no room for " in done.stderr) == (75, True)
+    assert list((opened(moving).path / "moves").iterdir()) == []  # nothing has come
+    del moving.settings["diskReserve"]
+    assert moving.cas("move", ID, "--to", "local").returncode == 0
     # once it is purged here, its copy is told
     assert moving.admin("purge", "--larger", "1", "--delete").returncode == 0
     done = moving.cas("move", ID, "--to", "local")
@@ -233,6 +241,16 @@ def test_what_is_used_or_waited_for_stays_and_a_dry_run_says_so(
     waits, moves = done.stdout.splitlines()
     assert waits.startswith(f"the crash {ID} stays here: its analysis waits for a kernel")
     assert moves == f"{OTHER} would be moved to {prefix(tmp_path)}  8.0 KiB"
+    # what has no file to be moved is not waited for
+    put_crash(moving, LOG, b"log")
+    with archive.changing(LOG) as draft:
+        files = (msgspec.structs.replace(draft.info.files[0], format="kernel log"),)
+        draft.info = msgspec.structs.replace(
+            draft.info, facts={"verdict": "waiting"}, files=files, changes=()
+        )
+    done = moving.cas("move", LOG, "--to", prefix(tmp_path))
+    assert done.stderr == f"* {LOG} has no file that could be moved\n"
+    assert moving.admin("purge", f"id={LOG}", "--larger", "1", "--delete").returncode == 0
     assert moving.cas("ls", "presence=here").stdout.count("\n") == 3
     # held ones are moved: nothing is lost
     done = moving.cas("move", "type=crash", "--to", prefix(tmp_path))
