@@ -107,6 +107,7 @@ class Sweeping:
             try:
                 info = archive.read(crash)
                 if info.best_file and archive.answer_of(info) is None and not info.jobs:
+                    world.progress.say(f"{crash}, the first answer:")
                     complete(info, info.best_file, archive, world, world.progress)
             except CasError as error:
                 world.progress.warn(f"{crash}: {error}; {error.hint}".removesuffix("; "))
@@ -122,8 +123,9 @@ def _swept_hosts(names: Sequence[str], registered: Sequence[Host]) -> list[Host]
         wanted = host_address(name)
         found = [host for host in registered if wanted.means(host)]
         if not found:
+            add = ADD.replace("NAME", name)
             raise HostNotRegistered(
-                f"{name} is not registered to be swept", hint=f"register it: {ADD}"
+                f"{name} is not registered to be swept", hint=f"register it: {add}"
             )
         chosen += found
     chosen = chosen or [host for host in registered if host.is_enabled and not names]

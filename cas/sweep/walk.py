@@ -27,6 +27,7 @@ _DUMPS = ("vmcore*", "dump.*", "dump-*", "*.vmcore", "*.kdump")
 """What kdump (kexec-tools, kdump-utils), kdump-tools of Debian and makedumpfile's users call
 theirs."""
 _DUMP = re.compile("|".join(map(fnmatch.translate, _DUMPS)).encode(), re.DOTALL)
+ABSENT = "there is no such directory: `directories` below [sweep] in cas.conf says where dumps lie"
 
 
 class Kind(StrEnum):
@@ -116,7 +117,7 @@ class Walk:
             except FetchError as error:
                 self.problems.append(one_line(str(error)))
         if len(absent) == len(directories):
-            self.left.append(Left(", ".join(absent), "there is no such directory"))
+            self.left.append(Left(", ".join(absent), ABSENT))
 
     def _look_into(self, directory: bytes, depth: int) -> None:
         try:

@@ -70,6 +70,11 @@ def test_a_host_is_registered_to_be_swept_and_analyses_no_dumps(swept: Swept) ->
     assert json.loads(swept.admin("sweep", "--json").stdout)["hosts"] == []
     unknown = swept.admin("sweep", "db07")
     assert (unknown.returncode, "db07 is not registered to be swept" in unknown.stderr) == (2, True)
+    assert "cas-admin host add --sweep db07" in unknown.stderr
+    swept.sections += "[sweep db01]\ndirectories = /nowhere\n"
+    assert "db01: /nowhere: there is no such directory: `directories`" in (
+        swept.admin("host", "check", "db01").stderr
+    )
 
 
 def test_a_dry_sweep_lists_what_is_missing_and_a_real_one_fetches_it(swept: Swept) -> None:
@@ -90,6 +95,7 @@ def test_a_dry_sweep_lists_what_is_missing_and_a_real_one_fetches_it(swept: Swep
     assert real.returncode == 0, real.stderr
     crash = missing.split()[1]
     assert f"db01  {crash}" in real.stdout
+    assert f"{crash}, the first answer:" in real.stderr
     info = json.loads(swept.cas("info", crash).stdout)
     (place,) = info["swept"]
     assert (place["host"], place["path"]) == ("db01", str(dump))
