@@ -56,11 +56,17 @@ class Level:
         """The same for people."""
         free, total = space_of(self.place)
         taken = 100 * (total - free) // total if total else 0
-        passed = "passed" if self.is_pressed else "not passed: nothing has to go"
         return (
             f"{human_size(free)} free for {self.place}, {taken}% taken: "
-            f"archiveHighWater = {self.marks.high} is {passed}"
+            f"archiveHighWater = {self.marks.high} {self._passed(free, total)}"
         )
+
+    def _passed(self, free: int, total: int) -> str:
+        """What of the high water mark: it was passed when the purge began, and may not be now."""
+        if not self.is_pressed:
+            return "is not passed: nothing has to go"
+        high = self.marks.high
+        return "is passed" if high and free < high.free_of(total) else "was passed"
 
 
 def space_of(place: Path) -> tuple[int, int]:

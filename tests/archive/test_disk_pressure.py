@@ -68,6 +68,7 @@ def test_beyond_the_high_mark_the_oldest_go_until_the_low_one(full: Site) -> Non
     assert "run: cas-admin purge --pressure" in status.stdout
     done = full.admin("purge", "--pressure", "--delete")
     assert done.returncode == 0, done.stderr
+    assert "archiveHighWater = 70% was passed" in done.stdout
     assert files(full) == {A, D}
     again = full.admin("purge", "--pressure", "--delete")
     assert (again.returncode, files(full)) == (0, {A, D})
