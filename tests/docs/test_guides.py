@@ -6,16 +6,25 @@ printed. Printed lines are compared without times and sizes; ``...`` stands for 
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+sys.path.extend(str(Path(__file__).parents[1] / room) for room in ("analyzers", "archive", "fetch"))
+
 from catalogue import deb_packages
+from machines import age, crashed
 from ssh_servers import sshd
+from store_servers import know_store, served_store
+from stored_crashes import keep_busy
 
 from installed import COMMANDS, FIXTURES, Site, needs
 
@@ -37,7 +46,7 @@ CHANGING = (
     (r"\d{4}\.\d\d\.\d\d\.\d\d\.\d\d\.\d\d", "STAMP"),
     (r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d(:\d\d)?( UTC)?", "TIME"),
     (r"\b\d{4}-\d\d-\d\d\b", "TIME"),
-    (r"\b\d+(\.\d+)? (seconds?|minutes?|[KMG]i?B)\b", "AMOUNT"),
+    (r"\b\d+(\.\d+)? (s|seconds?|minutes?|[KMG]i?B)\b", "AMOUNT"),
     (r" +", " "),
 )
 
@@ -182,14 +191,101 @@ def test_the_walk_through_thoths_readme_and_our_own_show_what_happens(arranged: 
         take("README.md", step, arranged)
 
 
+MACHINES = ("db01", "db02")
+NOTE = {
+    "cas_note": 1,
+    "time": "2026-11-09T05:41:07Z",
+    "node": "db02",
+    "release": "6.1.192-1.cas1.x86_64",
+    "signatures": {"version": 3, "title": "6bf4d6ec043d0941", "top_3": "c07e2c4b732e2de1"},
+}
+
+
+@pytest.fixture
+def month(site: Site) -> Iterator[Site]:
+    """A site with a small disk for its archive, two machines that let it in, and a store."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can mount a small file system, and reads what is root's by sudo")
+    needs("sudo")
+    store = site.directory / "store"
+    store.mkdir(mode=0o700)
+    mount = [needs("mount"), "-t", "tmpfs", "-o", "size=160m,mode=700", "cas-test", str(store)]
+    mounted = subprocess.run(mount, capture_output=True, text=True, check=False)
+    if mounted.returncode:
+        pytest.skip(mounted.stderr)
+    try:
+        site.settings |= {"store": str(store), "engine": "drgn", "diskReserve": "8M"}
+        keep_busy(site)
+        shutil.copy(FIXTURES / "a" / X86_64, site.settings["kernels"])
+        with sshd(site.directory / "ssh", site.directory) as host, served_store() as endpoint:
+            know_store(site, endpoint)
+            lines = ""
+            for name in MACHINES:
+                host.know(name=name)
+                lines += f"Host {name}\nHostName 127.0.0.1\nPort {host.port}\nHostKeyAlias {name}\n"
+                (site.directory / name / "crash").mkdir(parents=True)
+            (site.directory / ".ssh/config").write_text(lines)
+            yield site
+    finally:
+        subprocess.run([needs("umount"), str(store)], check=True)
+
+
+@pytest.mark.long
+def test_the_month_of_an_archives_upkeep_shows_what_happens(month: Site, vmcore: Path) -> None:
+    """What no reader sees: time that passes, and machines that crash."""
+    text = (DOCS / "upkeep.md").read_text().partition("\n## A month\n")[2]
+    (rules,) = re.findall(r"^```ini\n(.*?)^```$", text, re.M | re.S)
+    month.sections = rules.partition("[stores]")[0] + month.sections
+    month.sections += "".join(
+        f"[sweep {name}]\ndirectories = {month.directory}/{name}/crash\n" for name in MACHINES
+    )
+    shown = {f"{month.directory}/{name}/crash": "/var/crash" for name in MACHINES}
+    shown[month.settings["store"]] = "/cores/archive"
+    for part in text.split("\n### ")[1:]:
+        arrange(month, part.partition(":")[2].splitlines()[0].strip(), vmcore)
+        for step in steps(part):
+            take("upkeep.md, A month", step, month, shown)
+
+
+def arrange(site: Site, heading: str, vmcore: Path) -> None:
+    """What happens before a part of the month is read."""
+
+    def crash(name: str, when: str, number: int) -> Path:
+        place = site.directory / name / "crash"
+        return crashed(vmcore, place, name, f"{when}+00:00", number)
+
+    store = Path(site.settings["store"])
+    if heading == "both have crashed":
+        log = crash("db01", "2026-11-02T03:11:45", 1).with_name("vmcore-dmesg.txt")
+        log.write_text("[    0.000000] Linux version 6.1\n")
+        crash("db02", "2026-11-02T04:20:01", 2)
+    elif heading == "once more, and no dump":
+        age(store, days=7)
+        (site.directory / "note.json").write_text(json.dumps(NOTE))
+    elif heading == "other dumps came":
+        age(store, days=3)
+        crash("db01", "2026-11-11T08:30:12", 11)
+        crash("db01", "2026-11-12T02:02:44", 12)
+        assert site.admin("sweep", "--fetch").returncode == 0
+        age(store, days=1)
+        crash("db02", "2026-11-12T22:10:31", 20)
+        assert site.admin("sweep", "--fetch").returncode == 0
+    elif heading == "the disk is full":
+        age(store, days=15)
+        assert site.admin("index").returncode == 0
+
+
 def is_of_crash(step: Step) -> bool:
     """Whether it opens the debugger that the site has, on a dump of this machine's architecture."""
     is_session = "cas debug" in step.command or "./crash" in step.command
     return is_session and "--engine" not in step.command
 
 
-def take(guide: str, step: Step, site: Site) -> None:
-    """Run the command of a guide, and compare what is printed."""
+def take(guide: str, step: Step, site: Site, shown: Mapping[str, str] | None = None) -> None:
+    """Run the command of a guide, and compare what is printed.
+
+    :param shown: what the guide has in the place of the site's own paths
+    """
     places = {"/cores/processed": str(site.jobs), "/mnt/kernels": site.settings["kernels"]}
     command = replaced(step.command, places)
     alone = None if step.typed else ALONE.fullmatch(command)
@@ -209,7 +305,8 @@ def take(guide: str, step: Step, site: Site) -> None:
     else:
         done = site.run(*alone[1].split(), is_stderr_stdout=True)
         done.stdout += f"exit status {done.returncode}\n" if alone[2] else ""
-    printed = replaced(done.stdout, {there: here for here, there in places.items()})
+    shown = {**{there: here for here, there in places.items()}, **(shown or {})}
+    printed = replaced(done.stdout, shown)
     assert is_shown(step.printed, printed.splitlines()), (
         f"{guide}:{step.line}: {step.command}\n{printed}"
     )
