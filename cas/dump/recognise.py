@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from contextlib import suppress
 from pathlib import Path
-from shlex import quote
 
 from cas import elf
 from cas.dump import flattened
@@ -17,6 +16,7 @@ from cas.model.dump import KERNEL_LOG
 
 _KDUMP = (b"KDUMP   ", b"DISKDUMP")
 _TEXT_BYTES = 512
+_OF_NOTE = "give it as a file, which is no pipe, to: cas upload NOTE.json"
 _ELF_TYPES = {1: "a relocatable object", 2: "an executable", 3: "a shared object or program"}
 
 
@@ -105,7 +105,7 @@ def recognise_source(source: Source, name: str) -> str:
         from cas.archive.noting import is_note
 
         if is_note(head):
-            raise NotADump(f"{name} is a note, without a dump", hint=f"cas upload {quote(name)}")
+            raise NotADump(f"{name} is a note, without a dump", hint=_OF_NOTE)
         raise NotADump(f"{name} is {_unknown_content(head[:_TEXT_BYTES])}")
     if kind.is_dump:
         raise UnsupportedFormat(f"{name} {kind.predicate}", hint=kind.advice)

@@ -50,7 +50,9 @@ def test_a_note_counts_once_and_says_what_it_is(site: Site) -> None:
     assert (again.returncode, again.stdout.strip()) == (0, crash_id)
     assert "has this note" in again.stderr
     given = site.cas("-i", "T-1", "-f", "note.json")
-    assert given.returncode == 4 and "→ cas upload note.json\n" in given.stderr
+    assert given.returncode == 4 and "to: cas upload NOTE.json\n" in given.stderr
+    piped = site.cas("upload", "-", input=json.dumps(note()))
+    assert piped.returncode == 4 and "stdin is a note, without a dump" in piped.stderr
     other = upload(site, note(node="db02"))
     assert other.returncode == 0 and f"2 crashes have the signature {TOP_3}" in other.stderr
     told = json.loads(site.cas("info", crash_id).stdout)
