@@ -27,7 +27,7 @@ from cas.database.tables import (
 )
 from cas.errors import ConfigError, DatabaseDamaged, DiskFull, TryAgain
 from cas.files.permission import DENIED, not_permitted
-from cas.files.whole import is_directory
+from cas.files.whole import is_directory, is_used_up
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 _WRITE_KEY = 0x636173
@@ -299,7 +299,9 @@ class Database:
         code, state = _sqlite_code(cause), _sqlstate(cause)
         if code in _NO_CATALOGUE or state in _NO_TABLE:
             return DatabaseDamaged(f"database {self.name}: {message}")
-        if code == sqlite3.SQLITE_FULL or state == _FULL_THERE:
+        is_full = code == sqlite3.SQLITE_FULL or state == _FULL_THERE
+        # without room for what lies beside its file SQLite calls it an error of the disk
+        if is_full or (code == sqlite3.SQLITE_IOERR and is_used_up(Path(self.name).parent)):
             return DiskFull(f"no room for the database {self.name}")
         if state == _FORBIDDEN_THERE:
             return ConfigError(f"database: {self.name} cannot be used: {message}")

@@ -22,6 +22,7 @@ _MISPLACED = frozenset({errno.ELOOP, errno.ENXIO, errno.EISDIR})
 """What the system, and we, say of what stands in the place of a file of ours."""
 PART = ".part"
 """How the hidden name of a file ends that is not whole yet."""
+_SMALL_BYTES = 64 << 10
 
 
 def write_whole(path: Path, content: bytes) -> None:
@@ -198,6 +199,11 @@ def require_room(directory: Path, need_bytes: int, what: str, reserve_bytes: int
     if _free_bytes(directory) < need_bytes + reserve_bytes:
         beside = f" beside a reserve of {human_size(reserve_bytes)}" if reserve_bytes else ""
         raise no_room(directory, human_size(need_bytes) + beside, what)
+
+
+def is_used_up(directory: Path) -> bool:
+    """Whether a file system has not even room for a small file."""
+    return is_directory(directory) and _free_bytes(directory) < _SMALL_BYTES
 
 
 def no_room(directory: Path, need: str, what: str, error: OSError | None = None) -> DiskFull:

@@ -100,6 +100,8 @@ def test_a_disk_without_a_block_is_freed_all_the_same(full: Site, words: tuple[s
     full.settings["database"] = str(store / "cas.db")
     fill(store)
     assert os.statvfs(store).f_bavail == 0
+    done = full.cas("ls")
+    assert (done.returncode, "no room for the database" in done.stderr) == (75, True), done.stderr
     done = full.admin("purge", *words)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "4.0 MiB freed"
