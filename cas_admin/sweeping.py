@@ -8,7 +8,7 @@ from collections.abc import Generator, Iterator, Sequence
 from cas.archive.archive import Archive
 from cas.commands import Done, Output, World
 from cas.commands.answers import VERSION
-from cas.errors import CasError
+from cas.errors import CasError, TryAgain
 from cas.frozen import dataclass
 from cas.hosts.registry import HostRegistry
 from cas.model.host import Host
@@ -37,7 +37,8 @@ class Sweeping:
     def run(self, names: Sequence[str]) -> Output:
         """Sweep these hosts, or all.
 
-        :return: status 1 when one could not be swept to its end
+        :return: status 1 when one could not be swept to its end, 75 when the database
+            cannot be used
         :raises HostNotRegistered: a name is none of a host that is swept
         """
         world, progress = self.world, self.world.progress
@@ -51,13 +52,15 @@ class Sweeping:
                 if self.fetches:
                     finish_uploads(archive, world.config, world.now, progress)
                 told = yield from self._told(hosts, archive)
-                if self.fetches:
+                if self.fetches and not any(each.is_index_behind for each in told):
                     self._answer(told, archive)
         except AlreadySwept as error:
             progress.say(f"{error}: nothing was done")
             told = []
         if self.as_json:
             yield json_text({"version": VERSION, "hosts": list(map(_as_json, told))}, indent=1)
+        if any(each.is_index_behind for each in told):
+            return TryAgain.exit_code
         return FAILED if any(each.problem for each in told) else 0
 
     def _warn_of_strange_sections(self) -> None:

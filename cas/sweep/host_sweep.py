@@ -15,6 +15,7 @@ from typing import TypeVar
 from paramiko import SFTPFile
 
 from cas.archive.archive import Archive
+from cas.archive.crash_index import IndexBehind
 from cas.archive.keeping import Entered
 from cas.archive.places import note_place
 from cas.archive.record import Place
@@ -34,7 +35,7 @@ from cas.sweep.walk import Found, Kind, Left, Walk, in_order, parts_by_directory
 from cas.text import count, one_line
 from cas.units import human_size, human_span
 
-ENDING = Broken, DiskFull, Shortage, NotPermitted
+ENDING = Broken, DiskFull, Shortage, NotPermitted, IndexBehind
 """What keeps all further files of a host from the archive, too; everything else is of one file."""
 HAS_LOG = "the dump beside it has the log"
 T = TypeVar("T")
@@ -69,6 +70,8 @@ class Swept:
     left: list[Left] = field(default_factory=list)
     problem: str | None = None
     """Why not all of the host was swept, and what to do about it."""
+    is_index_behind: bool = False
+    """The database cannot be used now."""
     log: Path | None = None
     """Where it is written which files were left, and why."""
     read_bytes: int = 0
@@ -148,6 +151,7 @@ class HostSweep:
                 self._sweep_within(left_s)
         except CasError as error:
             self.claims.give_up(self.host)
+            self.result.is_index_behind = isinstance(error, IndexBehind)
             if time.monotonic() - begun >= self._rules.time_s:
                 limit = human_span(self._rules.time_s)
                 self._note_problem(f"it was not done within {limit}: the next sweep goes on")
@@ -387,6 +391,8 @@ class HostSweep:
         self.result.missing.append(replace(missing, crash=crash, is_fetched=True, digest=digest))
         self._note(found, crash)
         self._brought.update(each.path for each in found.files)
+        if entered.behind:  # each further one would wait for the database as long
+            raise entered.behind
         self._save_now_and_then()
 
     def _is_another(self, found: Found, entered: Entered, missing: Missing) -> bool:

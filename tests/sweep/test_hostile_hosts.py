@@ -196,6 +196,22 @@ def test_a_full_disk_here_stops_the_host_whose_dump_found_no_room(sweeper: Sweep
     assert [each.is_fetched for each in sweeper.sweep().missing] == [True]
 
 
+def test_a_database_that_cannot_be_used_ends_the_host_and_loses_nothing(sweeper: Sweeper) -> None:
+    for number in range(3):
+        sweeper.dump(number)
+    database = Path(sweeper.config.database)
+    database.mkdir()
+    swept = sweeper.sweep()
+    assert swept.is_index_behind
+    assert "it is recorded" in str(swept.problem)
+    brought = {each.crash for each in swept.missing if each.is_fetched}
+    assert set(sweeper.archive.ids()) == brought
+    database.rmdir()
+    again = sweeper.sweep()
+    assert (again.problem, again.known) == (None, len(brought))
+    assert len([*sweeper.archive.ids()]) == 3
+
+
 def test_a_missing_login_is_told_with_its_remedy(sweeper: Sweeper) -> None:
     sweeper.rule(server="sudo -n /nowhere/sftp-server -R")
     problem = str(sweeper.sweep().problem)
