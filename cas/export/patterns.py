@@ -79,7 +79,7 @@ _HOSTS = (
         r"\w[\w.-]*(?:\[\d+\])?: ",
         re.MULTILINE,
     ),
-    re.compile(rf"\bip=(?:(?:\[[^\]\s]*\]|[^:\s\[]*):){{4}}({_HOST}):"),
+    re.compile(rf"\bip=(?:(?:\[[^\]\s]{{0,45}}\]|[^:\s\[]{{0,64}}):){{4}}({_HOST}):"),
     re.compile(rf"nfsroot=({_HOST}):/"),
     re.compile(rf"\brhost=({_HOST})"),
     re.compile(rf"^\d{{4}}-\d\d-\d\dT[\d:.]{{8,18}}(?:Z|[+-]\d\d:\d\d) ({_HOST}) \w", re.MULTILINE),

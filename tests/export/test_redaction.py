@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 from base64 import b64encode
+from time import process_time
 
 import pytest
 from planted import SECRETS, SURVIVORS, TELLING, WORDS, encoded, leaks
@@ -300,3 +301,16 @@ def test_a_password_that_is_a_word_of_the_kernel_leaves_the_others_alone() -> No
     assert redacted("mount -o password=page page 7 of kernel_page\n") == (
         "mount -o password=PASSWORD-1 page 7 of kernel_page\n"
     )
+
+
+@pytest.mark.parametrize("seed", ["ip=", "ip=[", "docker-"])
+def test_hostile_text_takes_the_square_of_its_length_nowhere(seed: str) -> None:
+    """By processor time, of which the square would take a hundred times as much."""
+
+    def cost_s(size: int) -> float:
+        text, began = seed * (size // len(seed)), process_time()
+        redacted(text)
+        return process_time() - began
+
+    small = min(cost_s(6_000) for _ in range(3))
+    assert cost_s(60_000) < 40 * small + 0.2
