@@ -17,6 +17,7 @@ from cas.engines.drgn.child.glide.names import (
     Symbols,
     error_name,
     named_number,
+    named_pointer,
     null_area,
     plain_type,
     poison_name,
@@ -240,7 +241,8 @@ class Drawer:
         if not address or self.is_raw:
             return
         pointee = plain_type(kind.type)
-        if note := self._note_of_address(address):
+        named = named_pointer(address, at.holder, value.name)
+        if note := named or self._note_of_address(address):
             value.note = note
             if pointee.kind == TypeKind.FUNCTION or not self.symbols.is_code_or_data(address):
                 return

@@ -191,6 +191,11 @@ _BITS: Mapping[tuple[str, str], Bits] = {
     ("task_struct", "exit_state"): _TASK,
     ("task_struct", "flags"): _PF,
 }
+_OPENED = frozenset({("file", "f_flags"), ("open_how", "flags"), ("open_flags", "open_flag")})
+"""Members that are the flags of `open`."""
+_AT_FDCWD = -100
+"""``include/uapi/linux/fcntl.h``"""
+_NOT_CACHED = frozenset({("inode", "i_acl"), ("inode", "i_default_acl")})
 _LISTS: Mapping[tuple[str, str], Sequence[str]] = {("sock_common", "skc_state"): _TCP}
 
 
@@ -255,14 +260,25 @@ def named_number(value: int, kind: str, structure: str, member: str, prog: Progr
     """
     if kind == "gfp_t" or member in ("gfp", "gfp_mask", "gfp_flags"):
         return gfp_names(value, gfp_bits(prog)) if value else None
-    if (structure, member) == ("file", "f_flags"):
+    if (structure, member) in _OPENED:
         return open_names(value, prog)
+    if kind == "umode_t":
+        return f"{value:#o}"
+    if member == "dfd" and value == _AT_FDCWD:
+        return "AT_FDCWD"
     if kind == "sa_family_t" or member == "skc_family":
         return _FAMILIES.get(value)
     if bits := _BITS.get((structure, member)):
         return flag_names(value, bits) or ("TASK_RUNNING" if "state" in member else None)
     names = _LISTS.get((structure, member), ())
     return names[value] if 0 < value < len(names) else None
+
+
+def named_pointer(address: int, structure: str, member: str) -> str | None:
+    """What a pointer means that is neither an address nor an error."""
+    # ACL_NOT_CACHED, include/linux/fs.h
+    is_uncached = (structure, member) in _NOT_CACHED and address == (1 << 64) - 1
+    return "ACL_NOT_CACHED" if is_uncached else None
 
 
 def poison_name(value: int) -> str | None:
