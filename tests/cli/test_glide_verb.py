@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import jsonschema
@@ -78,3 +79,10 @@ def test_a_module_that_cannot_be_read_is_named(job: Site) -> None:
     done = job.cas("glide", "T-1", "--tasks", "panic")
     assert done.returncode != 0
     assert "cas_glide_xfs.py cannot be read" in done.stderr
+
+
+def test_a_module_that_is_no_file_is_named_and_not_waited_for(job: Site) -> None:
+    os.mkfifo(job.directory / "glide" / "cas_glide_xfs.py")
+    done = job.cas("glide", "T-1", "--tasks", "panic")
+    assert done.returncode != 0
+    assert "cas_glide_xfs.py is no file" in done.stderr

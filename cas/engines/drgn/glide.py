@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ _KMODS = re.compile(r"(?:#.*\n)*?#\s*kmods:\s*(.*)")
 class UnusableModule(CasError):
     """A module of the deep trace cannot be read."""
 
-    hint = "make the file readable for who runs cas, and shorter than 1 MiB"
+    hint = "make it a file that who runs cas can read, shorter than 1 MiB"
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +115,10 @@ def glide_modules(directories: Iterable[Path]) -> tuple[GlideModule, ...]:
 
 def _text_of(path: Path) -> str:
     try:
-        if path.stat().st_size > MODULE_BYTES:
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):
+            raise UnusableModule(f"{path} is no file")
+        if found.st_size > MODULE_BYTES:
             raise UnusableModule(f"{path} is longer than 1 MiB")
         return path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
