@@ -5,6 +5,7 @@ from __future__ import annotations
 import lzma
 import os
 import re
+import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +23,7 @@ from cas.files.shipped import shipped
 from cas.model.case import Case
 from cas.supervise import Confinement
 
-from installed import FIXTURES
+from installed import FIXTURES, needs
 
 Record = dict[str, Any]
 Ask = Callable[..., list[Record]]
@@ -406,6 +407,30 @@ def test_a_kernel_module_may_name_its_module(
     assert records[0]["modules"] == modules
     remarks = [each["text"] for each in of_kind(records, "remark")]
     assert [each.startswith(remark or "-") for each in remarks] == [True] * (remark is not None)
+
+
+@pytest.mark.parametrize(
+    ("info", "modules"),
+    [
+        (b"license=GPL\0cas_glide_module=ledger\0", ["ledger"]),
+        (b"cas_glide_module=../ledger\0", []),
+        (b"cas_glide_module", []),
+    ],
+)
+def test_a_kernel_module_may_name_its_module_by_its_file(
+    opened: Case, kmods: Mapping[str, Path], tmp_path: Path, info: bytes, modules: list[str]
+) -> None:
+    raise_late_on_alarm()
+    own, section = tmp_path / "cas_oops.ko", tmp_path / "modinfo"
+    section.write_bytes(info)
+    added = ["--rename-section=.modinfo=.before", f"--add-section=.modinfo={section}"]
+    subprocess.run([needs("objcopy"), *added, kmods["cas_oops"], own], check=True)
+    files = (opened.dump.path, opened.vmlinux, own)
+    dump, kernel, kmod = (File(str(each), os.open(each, os.O_RDONLY)) for each in files)
+    target = Target(Request(dump, kernel, "x86_64", kmods={"cas_oops": kmod}))
+    source = Source("ledger", "x.py", "", ("nobodys",))
+    records = list(Glide(target, Wanted("panic", sources=(source,))).records())
+    assert records[0]["modules"] == modules
 
 
 def test_the_guides_module_takes_part_where_its_kmod_is_loaded(ask: Ask) -> None:
