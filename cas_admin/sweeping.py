@@ -104,7 +104,7 @@ class Sweeping:
         limit_s, begun = world.config.sweep_rules().answer_s, time.monotonic()
         for number, crash in enumerate(crashes):
             if time.monotonic() - begun > limit_s:
-                rest = count(len(crashes) - number, "crash")
+                rest = count(len(crashes) - number, "fetched dump")
                 world.progress.say(f"{rest} without an answer yet: cas-admin -b gives them")
                 return
             try:

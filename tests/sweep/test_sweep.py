@@ -17,6 +17,7 @@ from cas.archive.archive import Archive
 from cas.database.store import Store
 from cas.files.shipped import shipped
 from cas.hosts.registry import HostRegistry
+from cas.model.host import Host
 from cas.sweep.sweep import only_sweep
 
 from installed import Site
@@ -103,6 +104,27 @@ def test_a_dry_sweep_lists_what_is_missing_and_a_real_one_fetches_it(swept: Swep
     assert info["verdict"] == "waiting"  # for its kernel: it was looked at
     again = swept.sweep("--fetch")
     assert (again["known"], again["missing"], again["read_bytes"]) == (1, [], 0)
+
+
+def test_two_hosts_with_the_same_dumps_bring_each_once_and_answers_end_with_their_time(
+    swept: Swept,
+) -> None:
+    Store(swept.settings["database"]).hosts.put_host(Host("db02", is_swept=True))
+    swept.sections += "answerTime = 0.001\n"
+    for number in range(3):
+        dump_into(swept.there, number)
+    done = swept.admin("sweep", "--fetch", "--json")
+    assert done.returncode == 0, done.stderr
+    hosts = json.loads(done.stdout)["hosts"]
+    assert {host["host"] for host in hosts} == {"db01", "db02"}
+    brought = [each["crash"] for host in hosts for each in host["missing"]]
+    assert len(brought) == len(set(brought)) == 3
+    assert "2 fetched dumps without an answer yet: cas-admin -b gives them" in done.stderr
+    assert swept.cas("ticket", brought[0], "T-1").returncode == 0
+    assert swept.cas("hold", brought[1], "evidence").returncode == 0
+    assert swept.admin("host", "remove", "db02").returncode == 0
+    again = swept.sweep("--fetch")
+    assert (again["known"], again["missing"]) == (3, [])
 
 
 def test_a_second_sweep_at_the_same_time_says_so_and_is_no_failure(swept: Swept) -> None:
