@@ -45,6 +45,7 @@ def test_flags_whose_numbers_are_not_known_stay_numbers() -> None:
         (-100, "int", "", "dfd", "AT_FDCWD"),
         (3, "int", "", "dfd", None),
         (0o100200, "umode_t", "inode", "i_mode", "0o100200"),
+        (0, "umode_t", "inode", "i_mode", None),
     ],
 )
 def test_a_number_is_named_by_where_it_stands(

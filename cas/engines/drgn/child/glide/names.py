@@ -263,7 +263,7 @@ def named_number(value: int, kind: str, structure: str, member: str, prog: Progr
     if (structure, member) in _OPENED:
         return open_names(value, prog)
     if kind == "umode_t":
-        return f"{value:#o}"
+        return f"{value:#o}" if value else None
     if member == "dfd" and value == _AT_FDCWD:
         return "AT_FDCWD"
     if kind == "sa_family_t" or member == "skc_family":
