@@ -170,3 +170,25 @@ def test_a_killed_sweep_loses_nothing_and_the_next_one_goes_on(swept: Swept) -> 
         digests.add(archive.file_path(crash, str(file.digest)).read_bytes())
     assert digests == {small.read_bytes(), large.read_bytes()}
     assert list(incoming.iterdir()) == []
+
+
+@pytest.mark.long
+def test_sweeps_that_are_killed_at_any_time_bring_every_dump_once(swept: Swept) -> None:
+    dumps = {dump_into(swept.there, number).read_bytes() for number in range(12)}
+    for tenths in range(4, 16, 2):
+        with swept.start("cas-admin", "sweep", "--fetch") as running:
+            time.sleep(tenths / 10)
+            running.send_signal(signal.SIGKILL)
+            running.wait()
+    swept.sweep("--fetch")
+    assert swept.sweep("--fetch")["known"] == len(dumps)
+    archive, found = swept.archive(), list[bytes]()
+    for crash in archive.ids():
+        info = archive.read(crash)
+        (file,) = info.files
+        assert [place.host for place in info.swept] == ["db01"]
+        found.append(archive.file_path(crash, str(file.digest)).read_bytes())
+    assert (len(found), set(found)) == (len(dumps), dumps)
+    incoming = (archive.path / "incoming").iterdir()
+    # what was not even begun goes later
+    assert [path for path in incoming if not path.name.startswith(".")] == []
