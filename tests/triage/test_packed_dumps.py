@@ -44,6 +44,8 @@ class Listener(Silent):
 
     def __init__(self) -> None:
         self.told: list[str] = []
+        self.is_readable = threading.Event()
+        """Somebody may read the dump before it is unpacked."""
         self.is_over = threading.Event()
         """Nothing more is told before all is unpacked."""
 
@@ -73,15 +75,14 @@ def seekable_zstd(dump: Path, upload: Path, *, flaw_at: int | None = None) -> Pa
 def listener(monkeypatch: pytest.MonkeyPatch) -> Listener:
     """The upload is unpacked no further until the dump was read before, or nobody tries to."""
     listener, put, announce = Listener(), Sink.put, Selection._announce
-    is_readable = threading.Event()
 
     def held(sink: Sink, block: bytes) -> None:
-        assert not is_readable.is_set() or listener.is_over.wait(LIMIT_S)
+        assert not listener.is_readable.is_set() or listener.is_over.wait(LIMIT_S)
         put(sink, block)
 
     def announced(selection: Selection, path: Path) -> None:
         announce(selection, path)
-        is_readable.set()
+        listener.is_readable.set()
 
     def ending(step: Callable[[Step], Result]) -> Callable[[Step], Result]:
         def taken(run: Step) -> Result:
@@ -135,7 +136,8 @@ def test_the_same_dump_is_told_whose_first_answer_came_before(
 ) -> None:
     upload = seekable_zstd(vmcore, tmp_path / "vmcore.zst")
     run(upload, site_a, listener)
-    listener.is_over.clear()
+    for told in (listener.is_readable, listener.is_over):
+        told.clear()
     again = run(upload, site_a, listener, "T-2")
     assert again.finding
     assert again.finding.seen
