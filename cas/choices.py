@@ -22,6 +22,10 @@ class Verdict(StrEnum):
     """A signal, a full disk or a busy database stopped the job; it can be gone on with."""
 
 
+UNFINISHED = frozenset({Verdict.WAITING, Verdict.INTERRUPTED})
+"""Verdicts after which the dump is needed once more."""
+
+
 class Storage(StrEnum):
     """What becomes of a plain dump that is submitted; a packed one is always unpacked."""
 

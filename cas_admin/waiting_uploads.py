@@ -10,7 +10,7 @@ from cas.archive import incoming
 from cas.archive.archive import Archive
 from cas.archive.keeping import fingerprint_of
 from cas.archive.record import File, Info
-from cas.choices import Fetch, Presence, Verdict
+from cas.choices import UNFINISHED, Fetch, Presence, Verdict
 from cas.commands import World
 from cas.commands.auto_analyzers import run_auto_analyzers
 from cas.engines.drgn.prestart import prestarted
@@ -28,7 +28,7 @@ def incomplete(archive: Archive) -> Iterator[tuple[Info, File, Job | None]]:
 
     :raises TryAgain: the database is of no use now
     """
-    for verdict in (Verdict.WAITING, Verdict.INTERRUPTED):
+    for verdict in sorted(UNFINISHED):
         named = Selection((Constraint("verdict", Comparison.EQUAL, verdict),))
         for line in archive.store.crashes.lines(named):
             with suppress(CasError):  # which is said where it is asked for

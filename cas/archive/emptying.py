@@ -16,6 +16,7 @@ from pathlib import Path
 
 from cas.archive.archive import Archive
 from cas.archive.freeing import (
+    AWAITED,
     Freed,
     StillNeeded,
     changing_freed,
@@ -26,6 +27,7 @@ from cas.archive.freeing import (
 from cas.archive.record import Change, Info
 from cas.archive.retention import foreign
 from cas.archive.shown import told_hold
+from cas.choices import UNFINISHED
 from cas.errors import JobBusy
 from cas.files.whole import writing_below
 from cas.jobs.job import Job, load_job
@@ -85,6 +87,8 @@ def _require_unneeded(archive: Archive, info: Info, jobs: Sequence[Job], newest_
         raise StillNeeded(f"held by {', '.join(map(told_hold, info.holds))}")
     if info.set_tickets:
         raise StillNeeded(f"the ticket {', '.join(info.set_tickets)} was set")
+    if info.facts.get("verdict") in UNFINISHED and not info.jobs:
+        raise StillNeeded(AWAITED)
     if youngest_s(info) > newest_s:
         raise StillNeeded("another file of it came")
     known = {job.directory for job in jobs}

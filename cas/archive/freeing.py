@@ -30,6 +30,8 @@ from cas.jobs.work_directory import is_regular
 YOUNG_S = 3600.0
 """What is younger may be about to be recorded."""
 LOG_FORMAT = "kernel log"
+AWAITED = "its analysis waits for a kernel, or was stopped, and needs the dump"
+"""Why the dump of a crash without a job stays."""
 
 
 class StillNeeded(CasError):

@@ -19,7 +19,7 @@ from msgspec.structs import replace
 from cas.archive.archive import Archive
 from cas.archive.crash_directories import NotArchived, remove_file
 from cas.archive.crash_index import IndexBehind
-from cas.archive.freeing import LOG_FORMAT, is_elsewhere, youngest_s
+from cas.archive.freeing import AWAITED, LOG_FORMAT, is_elsewhere, youngest_s
 from cas.archive.keeping import (
     fingerprint_of,
     note_flaw,
@@ -38,7 +38,7 @@ from cas.archive.move_notes import (
 )
 from cas.archive.record import File, Info, StoreCopy
 from cas.archive.stored_copy import PUT_BACK, OtherObject, absence_noted
-from cas.choices import Verdict
+from cas.choices import UNFINISHED
 from cas.errors import CasError, JobBusy, TryAgain, UsageError
 from cas.fetch.fetch import fetch
 from cas.fetch.objects import object_pieces, object_size, put_object
@@ -59,7 +59,6 @@ _COMING = ".coming"
 _KEPT_S = 24 * 60 * 60.0
 """So long what has come of a file is kept that nobody goes on with."""
 _PIECE_BYTES = 1 << 20
-_UNFINISHED = frozenset({Verdict.WAITING, Verdict.INTERRUPTED})
 
 
 @dataclass(slots=True)
@@ -112,8 +111,8 @@ def moved_files(info: Info) -> list[File]:
 
 def why_stays(archive: Archive, info: Info) -> str | None:
     """Why the files of a crash are not moved now; ``None``: nothing keeps them."""
-    if info.facts.get("verdict") in _UNFINISHED:
-        return "its analysis waits for a kernel, or was stopped, and needs the dump"
+    if info.facts.get("verdict") in UNFINISHED:
+        return AWAITED
     for name in info.jobs:
         with suppress(CasError):
             if load_job(archive.work_directory / name).is_unfinished:

@@ -22,9 +22,9 @@ import msgspec
 
 from cas.archive.archive import Archive
 from cas.archive.crash_directories import BLOCK_BYTES, FILES
-from cas.archive.freeing import LOG_FORMAT, dumps_in, is_elsewhere
+from cas.archive.freeing import AWAITED, LOG_FORMAT, dumps_in, is_elsewhere
 from cas.archive.record import ToldFile, file_rank
-from cas.choices import Verdict
+from cas.choices import UNFINISHED, Verdict
 from cas.errors import CasError
 from cas.files.lease import is_held
 from cas.frozen import dataclass
@@ -35,7 +35,6 @@ from cas.model.archived import EVERY, CrashLine, Selection
 from cas.settings.config import Config
 from cas.units import typed_size
 
-_UNFINISHED = frozenset({Verdict.WAITING, Verdict.INTERRUPTED})
 _DAY_S = 24 * 60 * 60
 _NAMING = ("top_3", "title")
 """Granularities of the signature by which crashes are the same here, the first that there is."""
@@ -50,6 +49,7 @@ class Stays(StrEnum):
     HELD = "held"
     TICKETED = "with a ticket that was set"
     UNFINISHED = "with a job that waits, was stopped or is under way"
+    WAITING = "that wait for a kernel, or whose first answer was stopped"
     IN_USE = "in use"
     FOREIGN = "with a job that is not ours"
     EXEMPLAR = "the best of their signature"
@@ -164,6 +164,7 @@ class _Indexed(msgspec.Struct, frozen=True):
     jobs: tuple[str, ...] = ()
     hold: tuple[str, ...] = ()
     set_tickets: tuple[str, ...] = ()
+    verdict: str | None = None
     signatures: _Signatures | None = None
 
 
@@ -263,6 +264,8 @@ class Retention:
             return Stays.HELD, f"held by {', '.join(known.hold)}"
         if known.set_tickets:
             return Stays.TICKETED, f"the ticket {', '.join(known.set_tickets)} was set"
+        if known.verdict in UNFINISHED and not known.jobs:
+            return Stays.WAITING, AWAITED
         return None, ""
 
     def _is_young(self, came_s: float, rules: Rules) -> bool:
@@ -322,7 +325,7 @@ class Retention:
             except CasError as error:
                 return Stays.FOREIGN, str(error)
         else:
-            is_unfinished = verdict in _UNFINISHED
+            is_unfinished = verdict in UNFINISHED
         if is_unfinished:
             return Stays.UNFINISHED, f"the job {name} waits, was stopped or is under way"
         return None, ""

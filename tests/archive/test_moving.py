@@ -250,6 +250,8 @@ def test_what_is_used_or_waited_for_stays_and_a_dry_run_says_so(
         )
     done = moving.cas("move", LOG, "--to", prefix(tmp_path))
     assert done.stderr == f"* {LOG} has no file that could be moved\n"
+    with archive.changing(LOG) as draft:
+        draft.info = msgspec.structs.replace(draft.info, facts={"verdict": "partial"})
     assert moving.admin("purge", f"id={LOG}", "--larger", "1", "--delete").returncode == 0
     assert moving.cas("ls", "presence=here").stdout.count("\n") == 3
     # held ones are moved: nothing is lost

@@ -147,6 +147,17 @@ def test_nothing_goes_that_is_ticketed_held_or_in_use(busy: Site) -> None:
     assert goes(busy, "--older", "1d") == [A, B, C]
 
 
+def test_an_upload_that_waits_for_its_kernel_stays(busy: Site) -> None:
+    for crash_id, verdict in ((A, "waiting"), (B, "interrupted"), (C, "partial")):
+        put(busy, crash_id, {crash_id.encode(): WHOLE}, days=200, facts={"verdict": verdict})
+    done = busy.admin("purge", "--older", "1d", "--delete", "-v")
+    assert done.returncode == 0, done.stderr
+    awaited = "stays: its analysis waits for a kernel, or was stopped, and needs the dump\n"
+    assert f"{A} {awaited}" in done.stdout
+    assert f"{B} {awaited}" in done.stdout
+    assert [len(files(busy, each)) for each in (A, B, C)] == [1, 1, 0]
+
+
 def test_a_specification_age_and_size_hold_together(busy: Site) -> None:
     put(busy, A, {b"a" * 9000: WHOLE}, days=200, facts={"arch": "x86_64"})
     put(busy, B, {b"b" * 9000: WHOLE}, days=200, facts={"arch": "aarch64"})
