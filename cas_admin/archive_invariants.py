@@ -8,7 +8,7 @@ from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 
-from cas.archive.archive import Archive
+from cas.archive.archive import Archive, ForeignArchive
 from cas.archive.crash_directories import INFO, NotArchived
 from cas.archive.freeing import is_elsewhere, leftovers
 from cas.archive.move_notes import left_moves
@@ -51,6 +51,8 @@ def of_archive(scope: Scope) -> Iterator[Flaw]:
             if not archive.has_record(crash_id):
                 place = str(archive.directory_of(crash_id))
                 yield Flaw(place, "is in the database, but there is no such crash", INDEX)
+    except ForeignArchive as error:
+        yield Flaw("the archive", str(error), error.hint, is_broken=False)
     except Refused as error:
         yield Flaw(str(scope.config.store or scope.config.work_directory), str(error), error.hint)
     except NotPermitted as error:

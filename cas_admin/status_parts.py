@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
-from cas.archive.archive import Archive
+from cas.archive.archive import Archive, ForeignArchive
 from cas.catalogue.cache.listing import holdings
 from cas.choices import EngineChoice, Presence
 from cas.database.store import Store
@@ -147,7 +147,10 @@ def job_part(config: Config, store: Store) -> StatusPart:
 
 def archive_part(config: Config, store: Store) -> StatusPart:
     """What the archive takes, and what of it is gone, as far as somebody has looked."""
-    archive = Archive.of(config, store)
+    try:
+        archive = Archive.of(config, store)
+    except ForeignArchive as error:
+        return StatusPart({}, (f"{error}: it is theirs to look after",))
     held = archive.holdings()
     presences = dict(store.crashes.tally(EVERY, "presence"))
     lost = sum(presences.get(each, 0) for each in (Presence.MISSING, Presence.TRUNCATED))

@@ -31,6 +31,10 @@ NAME = ".archive"
 """Below the work directory, unless `store` of cas.conf names another place."""
 
 
+class ForeignArchive(Refused):
+    """The archive is another user's, as where several share a work directory."""
+
+
 @dataclass(slots=True)
 class Draft:
     """A crash that is being changed."""
@@ -55,6 +59,7 @@ class Archive(CrashDirectories):
     def of(cls, config: Config, store: Store | None = None) -> Self:
         """The configured one.
 
+        :raises ForeignArchive: it belongs to another user
         :raises Refused: others may change it
         """
         owners = WorkDirectory.of(config).owners | {0}
@@ -66,17 +71,18 @@ class Archive(CrashDirectories):
     def require_safe(self) -> None:
         """Make sure that nobody else can put other files in the place of ours.
 
+        :raises ForeignArchive: it belongs to another user
         :raises Refused: that is not so
         """
         try:
             state = self.path.lstat()
         except OSError:  # it is not made yet, or whoever needs it says so
             return
-        why = None
+        why, kind = None, Refused
         if not stat.S_ISDIR(state.st_mode):
             why = "is no directory"
         elif state.st_uid not in self.owners:
-            why = f"belongs to {user_name(state.st_uid)}"
+            why, kind = f"belongs to {user_name(state.st_uid)}", ForeignArchive
         elif lets_others_write(self.path, state, self.owners):
             why = "can be written to by others"
         else:
@@ -85,7 +91,7 @@ class Archive(CrashDirectories):
             if not is_protected and lets_others_write(self.path.parent, above, self.owners):
                 why = f"may be replaced by others, who can write to {self.path.parent}"
         if why:
-            raise Refused(
+            raise kind(
                 f"the archive {self.path} {why}",
                 hint="let it belong to who runs cas, and to nobody else: chown, chmod go-w",
             )

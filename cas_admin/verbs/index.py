@@ -26,7 +26,7 @@ def run(options: argparse.Namespace, world: World) -> Output:
     :raises ConfigError: the damaged database is none of ours
     :raises TryAgain: the database cannot be used
     """
-    from cas.archive.archive import Archive
+    from cas.archive.archive import Archive, ForeignArchive
     from cas.database.store import Store
     from cas.jobs.work_directory import WorkDirectory, is_gone, is_regular
     from cas.report.result import NAME, load
@@ -41,7 +41,11 @@ def run(options: argparse.Namespace, world: World) -> Output:
 
     has_lost = mend_database(world)
     store, entered, unreadable = Store.of(world.config), 0, 0
-    archive = Archive.of(world.config, store)
+    archive: Archive | None = None
+    try:
+        archive = Archive.of(world.config, store)
+    except ForeignArchive as error:
+        world.progress.warn(f"{error}: its crashes are not entered; {error.hint}")
     work = WorkDirectory.of(world.config)
     for line in work.skipped():
         world.progress.warn(line)
@@ -57,6 +61,8 @@ def run(options: argparse.Namespace, world: World) -> Output:
             continue
         store.jobs.put(record)
         entered += 1
+        if archive is None:
+            continue
         try:
             archive_job(archive, result, directory)
         except CasError as error:
@@ -65,12 +71,13 @@ def run(options: argparse.Namespace, world: World) -> Output:
     for directory in store.jobs.verdicts():
         if is_gone(directory):
             store.jobs.remove_job(directory)
-    finish_uploads(archive, world.config, world.now, world.progress)
-    finish_moves(archive, world)
-    archive.index.catch_up()
-    crashes = index_archive(archive, world)
-    unreadable += crashes.unreadable
-    number = crashes.entered
-    world.progress.say(f"{number:,} {'crash' if number == 1 else 'crashes'} in the archive")
+    if archive is not None:
+        finish_uploads(archive, world.config, world.now, world.progress)
+        finish_moves(archive, world)
+        archive.index.catch_up()
+        crashes = index_archive(archive, world)
+        unreadable += crashes.unreadable
+        number = crashes.entered
+        world.progress.say(f"{number:,} {'crash' if number == 1 else 'crashes'} in the archive")
     yield Done(f"{count(entered, 'job')} entered")
     return UNREADABLE if unreadable else LOST if has_lost else 0
