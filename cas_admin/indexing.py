@@ -11,7 +11,7 @@ from pathlib import Path
 
 from msgspec import structs
 
-from cas.archive.archive import Archive
+from cas.archive.archive import Archive, ForeignArchive
 from cas.archive.crash_directories import NotArchived
 from cas.archive.crash_index import IndexBehind
 from cas.archive.keeping import enter_job
@@ -20,27 +20,29 @@ from cas.archive.record import Info
 from cas.commands import World
 from cas.database.records import JobRecord
 from cas.database.repair import repair
-from cas.database.store import LOCK_S
+from cas.database.store import LOCK_S, Store
 from cas.dump import SEARCH_BYTES, identify
 from cas.errors import CasError
 from cas.frozen import dataclass
 from cas.jobs.job import Job, job_name, load_job
-from cas.jobs.work_directory import WorkDirectory, is_gone
+from cas.jobs.work_directory import WorkDirectory, is_gone, is_regular
 from cas.model.answer import FirstAnswer
 from cas.model.archived import IndexedCrash
 from cas.model.dump import Dump
 from cas.model.finding import Finding, Signature
 from cas.model.report import Report
-from cas.report.result import NAME
+from cas.progress import Progress
+from cas.report.result import NAME, load
 from cas.report.result_record import Result
 from cas.settings.person import person
 from cas.text import count
 from cas.triage.rejudge import kernel_log, value_of_record
+from cas.triage.uploading import finish_uploads
 
 
 @dataclass(frozen=True, slots=True)
 class Indexed:
-    """How many crashes the archive has."""
+    """How many jobs, or crashes, are in the database by now."""
 
     entered: int
     unreadable: int
@@ -66,6 +68,36 @@ def mend_database(world: World) -> bool:
     if done.has_lost_packages:
         tell.warn("the packages are not catalogued any more; run: cas-admin -b")
     return done.has_lost_hosts
+
+
+def enter_jobs(
+    work: WorkDirectory, store: Store, archive: Archive | None, progress: Progress
+) -> Indexed:
+    """Enter every job directory that has a result, and take it over into the archive.
+
+    :param archive: ``None``: it is not ours to change
+    :raises TryAgain: the database cannot be used
+    """
+    entered = unreadable = 0
+    for directory in work.jobs():
+        if not is_regular(directory / NAME):  # it has not come to a result yet
+            continue
+        try:
+            result = load(directory)
+            record = job_record_of(result, directory)
+        except CasError as error:
+            progress.warn(f"{directory}: {error}")
+            unreadable += 1
+            continue
+        store.jobs.put(record)
+        entered += 1
+        try:
+            if archive is not None:
+                archive_job(archive, result, directory)
+        except CasError as error:
+            progress.warn(f"the crash of {directory} is not in the archive: {error}")
+            unreadable += 1
+    return Indexed(entered, unreadable)
 
 
 def job_record_of(result: Result, directory: Path) -> JobRecord:
@@ -102,6 +134,18 @@ def report_of(result: Result, directory: Path) -> Report:
         answer=(value_of_record(result.answer, FirstAnswer) if result.answer else None),
         finding=finding,
     )
+
+
+def own_archive(world: World, store: Store) -> Archive | None:
+    """The archive; ``None`` where it is another user's, which is told.
+
+    :raises Refused: others may change it
+    """
+    try:
+        return Archive.of(world.config, store)
+    except ForeignArchive as error:
+        world.progress.warn(f"{error}: its crashes are not entered; {error.hint}")
+        return None
 
 
 def archive_job(archive: Archive, result: Result, directory: Path) -> None:
@@ -147,6 +191,20 @@ def finish_moves(archive: Archive, world: World) -> None:
 
 
 def index_archive(archive: Archive, world: World) -> Indexed:
+    """Finish what runs left in the archive that were stopped, and make its index anew.
+
+    :raises TryAgain: the database is of no use now
+    """
+    finish_uploads(archive, world.config, world.now, world.progress)
+    finish_moves(archive, world)
+    archive.index.catch_up()
+    crashes = enter_crashes(archive, world)
+    number = crashes.entered
+    world.progress.say(f"{number:,} {'crash' if number == 1 else 'crashes'} in the archive")
+    return crashes
+
+
+def enter_crashes(archive: Archive, world: World) -> Indexed:
     """Enter every crash into the index, and take out what the archive has not.
 
     Jobs that are gone go from their crashes, too; not where all seem to be, and the archive is

@@ -12,8 +12,8 @@ from cas.errors import CasError, TryAgain
 from cas.frozen import dataclass
 from cas.hosts.registry import HostRegistry
 from cas.model.host import Host
-from cas.sweep.host_sweep import Swept, summary_of
 from cas.sweep.sweep import AlreadySwept, only_sweep, sweep_hosts
+from cas.sweep.swept import Swept, summary_of
 from cas.text import count, json_text, one_line
 from cas.triage.uploading import finish_uploads
 from cas.units import human_size

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
-from pathlib import Path
 from typing import TypeVar
 
 from paramiko import SFTPFile
@@ -25,14 +23,16 @@ from cas.model.host import Host
 from cas.progress import Progress
 from cas.settings.config import Config
 from cas.settings.rules import SweepRules
+from cas.sweep.claims import Claims
 from cas.sweep.far_file import FarFile
 from cas.sweep.far_host import SUDO, FarHost, reached
 from cas.sweep.fetching import Arrived, Fetching
 from cas.sweep.joining import PARTS, logs_of_parts
 from cas.sweep.judging import LOG_BYTES, Seen, Useless, seen_there, why_known
 from cas.sweep.ledger import Ledger, Noted
+from cas.sweep.swept import Missing, Swept
 from cas.sweep.walk import Found, Kind, Left, Walk, in_order, parts_by_directory, told_together
-from cas.text import count, one_line
+from cas.text import one_line
 from cas.units import human_size, human_span
 
 ENDING = Broken, DiskFull, Shortage, NotPermitted, IndexBehind
@@ -44,66 +44,6 @@ AHEAD = 3
 """Files that have come and wait to be in the archive, at most."""
 SAVE_S = 10.0
 """Between two times that what is known of a host is written; lost, it costs kilobytes."""
-
-
-@dataclass(frozen=True, slots=True)
-class Missing:
-    """A file that the archive lacks, or lacked."""
-
-    path: str
-    size_bytes: int
-    crash: str
-    is_fetched: bool = False
-    digest: str | None = None
-    """Of what was fetched."""
-
-
-@dataclass(slots=True)
-class Swept:
-    """What came of a host."""
-
-    host: Host
-    files: int = 0
-    """That may tell of a crash."""
-    known: int = 0
-    missing: list[Missing] = field(default_factory=list)
-    left: list[Left] = field(default_factory=list)
-    problem: str | None = None
-    """Why not all of the host was swept, and what to do about it."""
-    is_index_behind: bool = False
-    """The database cannot be used now."""
-    log: Path | None = None
-    """Where it is written which files were left, and why."""
-    read_bytes: int = 0
-    """Of files, to know their crashes."""
-    fetched_bytes: int = 0
-    fetch_s: float = 0.0
-    """For what was fetched, until it was in the archive."""
-    seconds: float = 0.0
-
-
-class Claims:
-    """Files that hosts of a sweep bring: of one that several have there is one that does."""
-
-    def __init__(self) -> None:
-        """Nobody brings any."""
-        self._lock = threading.Lock()
-        self._taken = dict[tuple[str, int, str], tuple[str, Found]]()
-
-    def take(self, host: Host, found: Found, seen: Seen) -> str | None:
-        """Why a file is left to another one that is like it; ``None``: to none."""
-        key = seen.crash_id, found.state.size_bytes, seen.format
-        with self._lock:
-            name, first = self._taken.setdefault(key, (str(host), found))
-        if name != str(host):
-            return f"{name} has it, too, and brings it"
-        return None if first.path == found.path else f"it is the same as {first.shown}"
-
-    def give_up(self, host: Host) -> None:
-        """Leave what a host has not brought to others."""
-        with self._lock:
-            kept = {key: taken for key, taken in self._taken.items() if taken[0] != str(host)}
-            self._taken = kept
 
 
 @dataclass(slots=True)
@@ -465,18 +405,3 @@ class HostSweep:
 def _content(found: Found, there: FarHost, file: SFTPFile) -> bytes:
     size = found.state.size_bytes
     return FarFile(file, there.url(found.path), size, LOG_BYTES).read(0, size)
-
-
-def summary_of(swept: Swept) -> str:
-    """A host in a line."""
-    fetched = [each for each in swept.missing if each.is_fetched]
-    parts = [count(swept.files, "file"), f"{swept.known} known"]
-    if fetched:
-        size = human_size(sum(each.size_bytes for each in fetched))
-        parts.append(f"{len(fetched)} fetched ({size})")
-    lacking = [each for each in swept.missing if not each.is_fetched]
-    if lacking:
-        size = human_size(sum(each.size_bytes for each in lacking))
-        parts.append(f"{len(lacking)} to fetch ({size})")
-    parts.append(f"{len(swept.left)} left")
-    return f"{swept.host}: {', '.join(parts)}, {human_span(swept.seconds)}"

@@ -17,8 +17,10 @@ from cas.hosts.inventory import AT_A_TIME
 from cas.model.host import Host
 from cas.progress import Advance, Progress, Silent
 from cas.settings.config import Config
-from cas.sweep.host_sweep import Claims, HostSweep, Swept
+from cas.sweep.claims import Claims
+from cas.sweep.host_sweep import HostSweep
 from cas.sweep.ledger import NAME
+from cas.sweep.swept import Swept
 from cas.text import short_line
 from cas.units import human_span
 
