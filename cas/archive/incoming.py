@@ -23,7 +23,7 @@ from cas.jobs.lock import lock_job
 from cas.jobs.new_job import making_job
 from cas.jobs.order import Order
 from cas.jobs.reference import looks
-from cas.jobs.work_directory import UNBORN_S, Kind, WorkDirectory
+from cas.jobs.work_directory import PURGED, UNBORN_S, Kind, WorkDirectory
 from cas.model.dump import Reference, Stored
 
 NAME = "incoming"
@@ -68,10 +68,11 @@ def begun_upload(archive: Archive, url: str, stack: ExitStack) -> Job | None:
 
 
 def remove_remains(archive: Archive, now: datetime) -> None:
-    """Remove directories that were to become those of uploads when their runs were stopped."""
+    """Remove directories that runs were about to make uploads of, or to remove, when stopped."""
     for entry in list(_incoming(archive).entries(NAME)):
         is_old = now.timestamp() - entry.modified > UNBORN_S
-        if entry.kind in (Kind.UNBORN, Kind.BARE) and is_old:
+        is_left = entry.kind in (Kind.UNBORN, Kind.BARE) and is_old
+        if is_left or entry.kind is Kind.PURGED:
             shutil.rmtree(entry.path, ignore_errors=True)
 
 
@@ -90,7 +91,9 @@ def remove_upload(job: Job) -> None:
     :raises NotPermitted: this user may not do that
     """
     with writing_below(job.directory.parent):
-        shutil.rmtree(job.directory)
+        # under its own name others would lock it anew, once its lock is gone
+        doomed = job.directory.rename(job.directory.with_name(PURGED + job.directory.name))
+        shutil.rmtree(doomed)
 
 
 def answer_name(job: Job) -> str:

@@ -25,7 +25,8 @@ from cas.choices import Fetch
 from cas.commands import World
 from cas.errors import DiskFull, NotADump, NotPermitted, TryAgain
 from cas.files.digest import BLOCKS, Fingerprint
-from cas.jobs.job import load_job
+from cas.jobs.job import Job, load_job
+from cas.jobs.lock import LOCK
 from cas.jobs.order import Order
 from cas.model.dump import Stored
 from cas.progress import Silent
@@ -295,6 +296,43 @@ def test_what_a_stopped_upload_left_without_a_dump_is_removed(
         (job.directory / "vmcore" / CUT).write_bytes(b"half")
     (crash_id,) = uploaded(world, files[FULL]).lines
     require_sound(world, crash_id, [files[FULL].read_bytes()])
+
+
+def test_nobody_takes_up_an_upload_that_is_being_removed(
+    world: World, files: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive, taken = archive_of(world), list[Job]()
+    remove_tree = shutil.rmtree
+
+    def half_removed(path: Path) -> None:
+        (path / LOCK).unlink()  # which frees the lock for who looks now
+        taken.extend(incoming.left_uploads(archive))
+        remove_tree(path)
+
+    order = Order(incoming.NAME, files[CUT], fetch=Fetch.ALL)
+    with incoming.new_upload(archive, order, world.now) as job:
+        monkeypatch.setattr(shutil, "rmtree", half_removed)
+        incoming.remove_upload(job)
+    assert (taken, left(world)) == ([], [])
+
+
+def test_what_a_killed_removal_of_an_upload_left_goes_with_the_next_upload(
+    world: World, files: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(path: Path) -> None:
+        raise KeyboardInterrupt
+
+    order = Order(incoming.NAME, files[CUT], fetch=Fetch.ALL)
+    with (
+        incoming.new_upload(archive_of(world), order, world.now) as job,
+        monkeypatch.context() as patched,
+    ):
+        patched.setattr(shutil, "rmtree", killed)
+        with pytest.raises(KeyboardInterrupt):
+            incoming.remove_upload(job)
+    assert len(left(world)) == 1
+    uploaded(world, files[FULL])
+    assert left(world) == []
 
 
 def test_the_beginning_of_a_file_of_a_server_is_kept_for_its_url(
