@@ -61,16 +61,14 @@ class CrashIndex:
         :raises IndexBehind: the database cannot be used
         """
         try:
-            self._note_loss()  # with this crash the new database will look like any other
-            self.store.crashes.put([self.entry_of(info)])
+            self._enter(info)
         except CasError as error:
             raise IndexBehind(str(error)) from error
-        self._forget_note(info.id)
 
     def catch_up(self) -> None:
         """Bring into the index what somebody changed who could not do it himself.
 
-        :raises TryAgain: the database is of no use now
+        :raises CasError: the database cannot be used; nothing that the caller wants is recorded yet
         """
         for crash_id in filter(is_crash_id, names_in(self.directories.path / _UNINDEXED)):
             try:
@@ -78,7 +76,7 @@ class CrashIndex:
                     writing_below(self.directories.path),
                     self.directories.alone_with(crash_id),
                 ):
-                    self.enter(self.directories.read(crash_id))
+                    self._enter(self.directories.read(crash_id))
             except NotArchived:  # it was stopped before there was anything
                 self._forget_note(crash_id)
             except ArchiveDamaged:  # the others are of use all the same
@@ -115,6 +113,11 @@ class CrashIndex:
                     found[crash_id] = now
         if found:
             self.store.crashes.note_presence(found.items())
+
+    def _enter(self, info: Info) -> None:
+        self._note_loss()  # with this crash the new database will look like any other
+        self.store.crashes.put([self.entry_of(info)])
+        self._forget_note(info.id)
 
     def _note_loss(self) -> bool:
         """Note that the database knows nothing of what it should have known, if that is so."""

@@ -15,7 +15,7 @@ from cas.settings.person import person
 def opened_archive(world: World) -> Archive:
     """The archive, whose index has all that is recorded; where the database was lost that is told.
 
-    :raises TryAgain: the database is of no use now
+    :raises CasError: the database is of no use now
     """
     archive = Archive.of(world.config)
     archive.index.catch_up()

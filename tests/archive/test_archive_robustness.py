@@ -76,6 +76,21 @@ def test_what_is_said_while_the_database_is_locked_is_there_when_it_is_not(
     assert list((site.jobs / ".archive" / "unindexed").iterdir()) == []
 
 
+def test_with_a_change_still_to_be_entered_a_damaged_database_is_told_as_such(
+    site: Site, small: Path
+) -> None:
+    crash_id = archived(site, small)
+    before = record(site, crash_id).read_bytes()
+    Archive.of(site.world().config).index.note_change(crash_id)
+    Path(site.settings["database"]).write_bytes(b"garbage" * 1000)
+    for words in (("ls",), ("set", crash_id, "triage", "bmc")):
+        done = site.cas(*words)
+        assert done.returncode == 4, done.stderr
+        assert "is recorded" not in done.stderr
+        assert "run: cas-admin index" in done.stderr
+    assert record(site, crash_id).read_bytes() == before
+
+
 @pytest.mark.long
 def test_a_job_that_ends_while_the_database_is_locked_is_listed_afterwards(
     site: Site, small: Path
